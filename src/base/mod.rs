@@ -1,0 +1,6 @@
+//! Floor 0: the few things that every room stands on. Imports nothing of ours.
+
+pub mod clock;
+pub mod office;
+pub mod random;
+pub mod units;

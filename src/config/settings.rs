@@ -1,0 +1,314 @@
+//! The checked settings: everything an operator said, as typed values. Nothing after this holds a text that still means something.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, Method};
+use ipnet::IpNet;
+use url::Url;
+
+use super::secret::SecretSource;
+
+/// One config, checked as a whole.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where browsers reach us: scheme, host and port, never a path.
+    pub public_url: Url,
+    /// The path below which our own endpoints live, without a slash at its end: `/.auth`.
+    pub prefix: String,
+    /// How many cores serve requests; one per core of the machine when absent.
+    pub workers: Option<NonZeroUsize>,
+    /// The sockets to accept on.
+    pub listen: ListenSettings,
+    /// Certificate and key of the `https` listeners; present when there is one.
+    pub tls: Option<TlsSettings>,
+    /// Peers whose `X-Forwarded-*` and `Forwarded` count; nobody when empty.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How sessions are kept.
+    pub session: SessionSettings,
+    /// Who signs people in, in the order of their names.
+    pub providers: Vec<ProviderSettings>,
+    /// What is behind us, in the order of their names.
+    pub upstreams: Vec<UpstreamSettings>,
+    /// Who may pass where; the one implied route when the config has none.
+    pub routes: Vec<RouteSettings>,
+    /// Other origins that `return_to` may lead to, each without a path.
+    pub return_to_origins: Vec<Url>,
+    /// Bounds on what visitors send.
+    pub limits: LimitSettings,
+    /// How we log.
+    pub log: LogSettings,
+    /// How long requests in flight may go on after a stop was asked for.
+    pub drain: Duration,
+    /// Settings whose name begins with `insecure_`, as `key: what it gives up`, for the list at start.
+    pub dangers: Vec<String>,
+    /// What an operator should mend though it does not stop us, each with its fix.
+    pub warnings: Vec<String>,
+}
+
+/// The sockets to accept on.
+#[derive(Clone, Debug)]
+pub struct ListenSettings {
+    /// Plain HTTP.
+    pub http: Vec<ListenAddress>,
+    /// HTTP over TLS.
+    pub https: Vec<ListenAddress>,
+    /// Health and readiness; never shared with visitors.
+    pub admin: Option<ListenAddress>,
+}
+
+/// One socket to accept on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// `"127.0.0.1:8080"`, `"[::]:8080"`; port 0 takes a free one.
+    Tcp(SocketAddr),
+    /// `"unix:/run/portcullis.sock"`.
+    Unix(PathBuf),
+}
+
+/// Files of the certificate that `https` listeners show.
+#[derive(Clone, Debug)]
+pub struct TlsSettings {
+    /// PEM with the certificate chain, leaf first.
+    pub cert: PathBuf,
+    /// PEM with the private key.
+    pub key: PathBuf,
+}
+
+/// How sessions are kept.
+#[derive(Clone, Debug)]
+pub struct SessionSettings {
+    /// The first key seals, every one opens. Empty: an ephemeral key is made at start.
+    pub keys: Vec<SecretSource>,
+    /// Where sessions live.
+    pub store: StoreSettings,
+    /// A session unused for this long is over.
+    pub idle: Duration,
+    /// A session this old is over, however much it is used.
+    pub lifetime: Duration,
+    /// The cookie's name without its `__Host-` prefix; chunks and flows derive theirs from it.
+    pub cookie_name: String,
+    /// The most that all cookies of one session may add up to, in bytes.
+    pub max_cookie_bytes: usize,
+    /// How long a sign-in may take.
+    pub flow_lifetime: Duration,
+}
+
+/// Where sessions live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreSettings {
+    /// In the browser, sealed.
+    Cookie,
+}
+
+/// How the gateway proves itself to a provider's token endpoint (`OpenID` Connect Core 1.0, section 9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuthentication {
+    /// `client_secret_basic`: HTTP Basic with form-encoded id and secret (RFC 6749, section 2.3.1).
+    Basic,
+    /// `client_secret_post`: id and secret in the form.
+    Post,
+    /// `none`: a public client, PKCE alone.
+    None,
+}
+
+/// When the provider's `UserInfo` endpoint is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserInfo {
+    /// At every sign-in.
+    Always,
+    /// When the ID token lacks a claim that the preset or config names.
+    IfMissing,
+    /// Never.
+    Never,
+}
+
+/// One `OpenID` provider.
+#[derive(Clone, Debug)]
+pub struct ProviderSettings {
+    /// The name in the config's table and in URLs: `[a-z0-9_-]+`.
+    pub name: Arc<str>,
+    /// What people read on the sign-in page.
+    pub label: String,
+    /// The issuer identifier, compared byte for byte with `iss` (`OpenID` Connect Discovery 1.0, section 4.3).
+    pub issuer: String,
+    /// Our client identifier there.
+    pub client_id: String,
+    /// Our client secret there; absent for a public client.
+    pub client_secret: Option<SecretSource>,
+    /// How we prove ourselves.
+    pub client_authentication: ClientAuthentication,
+    /// What is asked for; always has `openid`.
+    pub scopes: Vec<String>,
+    /// Signature algorithms an ID token may have, by their JOSE names; never `none` or an HMAC.
+    pub signing_algorithms: Vec<String>,
+    /// When `UserInfo` is asked.
+    pub userinfo: UserInfo,
+    /// Where the groups stand in the claims: names from the outside in.
+    pub groups_claim: Vec<String>,
+    /// Where the roles stand in the claims, each a path of names.
+    pub roles_claims: Vec<Vec<String>>,
+    /// Further parameters for the authorization request, such as `prompt` or `acr_values`.
+    pub authorization_parameters: BTreeMap<String, String>,
+    /// Parameters that a visitor may give to `/login`, such as `login_hint`.
+    pub allowed_login_parameters: Vec<String>,
+    /// PEM bundle of further authorities for this provider's TLS.
+    pub ca: Option<PathBuf>,
+    /// Origins besides the issuer's that may be reached at private addresses.
+    pub private_endpoints: Vec<Url>,
+    /// Bound on each call to the provider.
+    pub timeout: Duration,
+    /// Leeway for clocks that differ.
+    pub clock_skew: Duration,
+}
+
+/// Which token an upstream gets in `Authorization: Bearer`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenSettings {
+    /// None; a client's own `Authorization` passes on public routes only.
+    None,
+    /// The access token of the session.
+    AccessToken,
+    /// The ID token of the session.
+    IdToken,
+}
+
+/// One application or API behind us.
+#[derive(Clone, Debug)]
+pub struct UpstreamSettings {
+    /// The name in the config's table.
+    pub name: Arc<str>,
+    /// Where it is: `http://` or `https://`, host and port, no path.
+    pub url: Url,
+    /// Name of the identity header preset, known to exist.
+    pub identity: String,
+    /// Own headers: name → template such as `{claims.team}`.
+    pub headers: BTreeMap<HeaderName, String>,
+    /// The token it gets.
+    pub token: TokenSettings,
+    /// Whether it sees the host that the visitor asked for, rather than its own.
+    pub pass_host: bool,
+    /// PEM bundle of authorities that replaces the system's for this upstream.
+    pub ca: Option<PathBuf>,
+    /// Bound on connecting, TLS included.
+    pub connect_timeout: Duration,
+    /// Bound on the time from the request's end to the head of the answer.
+    pub response_timeout: Duration,
+    /// How long an unused connection is kept.
+    pub idle_timeout: Duration,
+}
+
+/// Who may pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Allow {
+    /// Everyone, signed in or not.
+    Everyone,
+    /// Everyone who is signed in.
+    SignedIn,
+    /// Those who meet every key of one of these tables.
+    AnyOf(Vec<Conditions>),
+}
+
+/// One table of a rule: the keys that are present are and-ed, the values of a key are any-of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// Names of providers.
+    pub providers: Option<Vec<String>>,
+    /// Groups, compared exactly.
+    pub groups: Option<Vec<String>>,
+    /// Roles, compared exactly.
+    pub roles: Option<Vec<String>>,
+    /// Verified email addresses.
+    pub emails: Option<Vec<String>>,
+    /// Domains of verified email addresses; `example.com` does not admit `sub.example.com`.
+    pub email_domains: Option<Vec<String>>,
+}
+
+/// What somebody without a session gets where one is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignedOut {
+    /// A redirect to sign in, whoever asks.
+    Redirect,
+    /// A 401, whoever asks.
+    Unauthorized,
+    /// A redirect for a browser's navigation, a 401 for scripts and API clients.
+    Auto,
+}
+
+/// The paths of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathPattern {
+    /// `/x`: this path alone.
+    Exact(String),
+    /// `/x/*`: kept as `/x/`, matches it and all below it; `/*` is kept as `/`.
+    Below(String),
+}
+
+/// Path oddities that a route lets through for a legacy application (design, invariant 2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PathAllowances {
+    /// `%2f` and `%5c` inside a segment.
+    pub encoded_slash: bool,
+    /// `;` parameters in a segment.
+    pub path_parameters: bool,
+    /// `//`.
+    pub empty_segments: bool,
+}
+
+/// Who may pass where, and to which upstream.
+#[derive(Clone, Debug)]
+pub struct RouteSettings {
+    /// How logs name it: the config's `name`, else the pattern as written.
+    pub name: Arc<str>,
+    /// The host it is for, in lower case, without a port; any of ours when absent.
+    pub host: Option<String>,
+    /// Its paths.
+    pub path: PathPattern,
+    /// Its methods; all when absent.
+    pub methods: Option<Vec<Method>>,
+    /// Who may pass.
+    pub allow: Allow,
+    /// What the others get.
+    pub signed_out: SignedOut,
+    /// Index into [`Settings::upstreams`].
+    pub upstream: usize,
+    /// Odd paths it lets through.
+    pub allowances: PathAllowances,
+}
+
+/// Bounds on what visitors send.
+#[derive(Clone, Debug)]
+pub struct LimitSettings {
+    /// Bytes of all request headers together.
+    pub header_bytes: usize,
+    /// How long the head of a request may take to arrive.
+    pub header_timeout: Duration,
+    /// Bytes of a request body; unbounded when absent.
+    pub body_bytes: Option<u64>,
+    /// How long a kept-alive connection may stay silent between requests.
+    pub idle_timeout: Duration,
+    /// Connections that one worker holds at once.
+    pub connections: usize,
+}
+
+/// How we log.
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    /// The shape of a line.
+    pub format: LogFormat,
+    /// A filter such as `info` or `portcullis=debug`.
+    pub level: String,
+}
+
+/// The shape of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

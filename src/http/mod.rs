@@ -1,0 +1,4 @@
+//! Floor 2: what HTTP asks of a gateway, without a visitor's identity: headers, paths, cookies, bodies, our own client.
+
+pub mod body;
+pub mod visit;

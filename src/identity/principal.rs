@@ -1,0 +1,93 @@
+//! Who is asking: issuer and subject, and what the provider said about them.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A person or service that a provider vouched for. Only `(issuer, subject)` identifies it (`OpenID` Connect Core 1.0, section 5.7).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Principal {
+    /// The provider's name in our config.
+    pub provider: Arc<str>,
+    /// The issuer identifier.
+    pub issuer: String,
+    /// The subject identifier, unique within the issuer, never reassigned.
+    pub subject: String,
+    /// The email address, if the provider gave one.
+    pub email: Option<String>,
+    /// Whether the provider verified it: only the JSON value `true` (or the text `"true"`) says so.
+    pub email_verified: bool,
+    /// The name the person signs in with there.
+    pub preferred_username: Option<String>,
+    /// The name for people to read.
+    pub name: Option<String>,
+    /// Groups, from the claim that the config names.
+    pub groups: Vec<String>,
+    /// Roles, from the claims that the preset or config names.
+    pub roles: Vec<String>,
+    /// Every other claim of the ID token and `UserInfo` that is about the person, for headers, rules and `/me`.
+    pub claims: Map<String, Value>,
+}
+
+impl Principal {
+    /// An opaque, stable name for logs: a hash over issuer and subject that tells nothing of either (16 hex digits).
+    pub fn id(&self) -> String {
+        let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        context.update(&(self.issuer.len() as u64).to_be_bytes());
+        context.update(self.issuer.as_bytes());
+        context.update(self.subject.as_bytes());
+        context.finish().as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// The form in which a principal travels inside a sealed session: claims as JSON text, since the sealed format isn't self-describing.
+#[derive(Serialize, Deserialize)]
+struct Packed {
+    provider: Arc<str>,
+    issuer: String,
+    subject: String,
+    email: Option<String>,
+    email_verified: bool,
+    preferred_username: Option<String>,
+    name: Option<String>,
+    groups: Vec<String>,
+    roles: Vec<String>,
+    claims: String,
+}
+
+impl Serialize for Principal {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Packed {
+            provider: Arc::clone(&self.provider),
+            issuer: self.issuer.clone(),
+            subject: self.subject.clone(),
+            email: self.email.clone(),
+            email_verified: self.email_verified,
+            preferred_username: self.preferred_username.clone(),
+            name: self.name.clone(),
+            groups: self.groups.clone(),
+            roles: self.roles.clone(),
+            claims: serde_json::to_string(&self.claims).map_err(serde::ser::Error::custom)?,
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Principal {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let packed = Packed::deserialize(deserializer)?;
+        Ok(Self {
+            provider: packed.provider,
+            issuer: packed.issuer,
+            subject: packed.subject,
+            email: packed.email,
+            email_verified: packed.email_verified,
+            preferred_username: packed.preferred_username,
+            name: packed.name,
+            groups: packed.groups,
+            roles: packed.roles,
+            claims: serde_json::from_str(&packed.claims).map_err(serde::de::Error::custom)?,
+        })
+    }
+}

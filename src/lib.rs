@@ -1,0 +1,12 @@
+//! Portcullis: a reverse proxy that signs people in.
+//!
+//! Tenets, in order, to settle arguments: **Safe > Correct > Clear > Fast > Small.**
+
+#![forbid(unsafe_code)]
+
+pub mod base;
+pub mod config;
+pub mod http;
+pub mod identity;
+pub mod provider;
+pub mod session;

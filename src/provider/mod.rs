@@ -1,0 +1,135 @@
+//! Floor 3: who signs people in. Speaks to providers; never sees a visitor's request.
+
+use std::sync::Arc;
+
+use crate::base::clock::Timestamp;
+use crate::identity::principal::Principal;
+use crate::session::flow::Pending;
+use crate::session::model::Tokens;
+
+/// What a sign-in begins with.
+#[derive(Clone, Debug)]
+pub struct Begin {
+    /// Where the provider sends the browser back to.
+    pub redirect_uri: String,
+    /// Further authorization parameters; the caller has checked them against the config's list.
+    pub parameters: Vec<(String, String)>,
+}
+
+/// A sign-in that has begun.
+pub struct Begun {
+    /// Where to send the browser.
+    pub url: String,
+    /// What the answer must match.
+    pub pending: Pending,
+}
+
+/// The provider's answer as the browser brought it; each parameter came at most once.
+#[derive(Clone, Default)]
+pub struct Answer {
+    /// `code`.
+    pub code: Option<String>,
+    /// `iss` (RFC 9207).
+    pub issuer: Option<String>,
+    /// `error` (RFC 6749, section 4.1.2.1).
+    pub error: Option<String>,
+    /// `error_description`: untrusted text.
+    pub error_description: Option<String>,
+}
+
+/// A sign-in that has ended well.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// Who.
+    pub principal: Principal,
+    /// Their tokens.
+    pub tokens: Tokens,
+    /// `auth_time`.
+    pub authenticated: Option<Timestamp>,
+    /// `sid`.
+    pub provider_session: Option<String>,
+}
+
+/// Why a provider could not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ProviderFault {
+    /// It can't be reached, is too slow, or answers with a server error: worth another try later. 503.
+    #[error("provider `{provider}` is not available: {reason}")]
+    Unavailable {
+        /// Its name in our config.
+        provider: Arc<str>,
+        /// What happened; never a secret, code or token.
+        reason: String,
+    },
+    /// It answered the sign-in with an error of its own, such as `access_denied`. 403 for that one, else 502.
+    #[error("provider `{provider}` refused the sign-in: {error}")]
+    Refused {
+        /// Its name in our config.
+        provider: Arc<str>,
+        /// `error`, cut to printable ASCII and 64 characters.
+        error: String,
+    },
+    /// What it said can't be trusted: a check of the protocol failed. 502.
+    #[error("provider `{provider}` gave an answer that can't be trusted: {reason}")]
+    Untrusted {
+        /// Its name in our config.
+        provider: Arc<str>,
+        /// Which check; never a secret, code or token.
+        reason: String,
+    },
+    /// Our own settings for it are wrong: the secret can't be read, say. 500.
+    #[error("provider `{provider}` can't be used as it is configured: {reason}")]
+    Misconfigured {
+        /// Its name in our config.
+        provider: Arc<str>,
+        /// What and the fix.
+        reason: String,
+    },
+}
+
+/// One provider that people can sign in with.
+pub struct Provider {
+    /// Its name.
+    pub placeholder: Arc<str>,
+}
+
+impl Provider {
+    /// Its name in our config and in URLs.
+    pub fn name(&self) -> &Arc<str> {
+        &self.placeholder
+    }
+
+    /// What people read on the sign-in page.
+    pub fn label(&self) -> &str {
+        &self.placeholder
+    }
+
+    /// Begins a sign-in: makes state, nonce and verifier, and the URL to send the browser to.
+    ///
+    /// # Errors
+    /// When the provider's metadata can't be had or trusted.
+    pub async fn begin(&self, begin: Begin) -> Result<Begun, ProviderFault> {
+        unimplemented!("{begin:?}")
+    }
+
+    /// Ends a sign-in: checks the answer (`iss` first), redeems the code, and verifies what comes back.
+    ///
+    /// # Errors
+    /// When the answer is an error, or any check fails.
+    pub async fn finish(&self, pending: &Pending, answer: Answer) -> Result<SignedIn, ProviderFault> {
+        let _ = (pending, answer);
+        unimplemented!()
+    }
+
+    /// Where to send a browser to end the provider's own session (OpenID Connect RP-Initiated Logout 1.0, section 2);
+    /// `None` when the provider has no such endpoint, or its metadata is not at hand.
+    pub fn end_session(
+        &self,
+        id_token_hint: Option<&str>,
+        post_logout_redirect_uri: &str,
+        state: &str,
+    ) -> Option<String> {
+        let _ = (id_token_hint, post_logout_redirect_uri, state);
+        unimplemented!()
+    }
+}

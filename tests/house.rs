@@ -1,0 +1,142 @@
+//! The shape of the house: imports point down the floors only, files stay small and say what they are for.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every room, from the ground up. A file imports from its own room and from rooms that stand before it.
+const ROOMS: &[&str] = &[
+    "base", // floor 0
+    "config", "seal", "jose", // floor 1
+    "observe", "net", "http", // floor 2
+    "identity", "policy", "session", "token", "provider", // floor 3
+    "forward", "page", "endpoint", "gate",   // floor 4
+    "server", // floor 5
+    "cli",    // floor 6
+];
+
+/// The wing of the development provider: stands on floors 0 to 2; only `cli` and tests look in.
+const WING: &str = "demo";
+const WING_STANDS_ON: &[&str] = &["base", "jose", "net", "http", "observe"];
+
+const LONGEST_FILE: usize = 500;
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    collect(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut found);
+    assert!(found.len() > 20, "the check found only {} files, so it looks in the wrong place", found.len());
+    found
+}
+
+fn collect(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+    for entry in fs::read_dir(folder).expect("src can be listed") {
+        let path = entry.expect("src can be listed").path();
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).expect("a source file is text");
+            found.push((path, text));
+        }
+    }
+}
+
+fn room(path: &Path) -> String {
+    let inside = path.strip_prefix(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).expect("below src");
+    let mut parts = inside.components().map(|part| part.as_os_str().to_string_lossy().into_owned());
+    match (parts.next(), parts.next()) {
+        (Some(folder), Some(_)) => folder,
+        _ => "top".to_owned(),
+    }
+}
+
+/// The rooms that a file names after `crate::`, with the line, comments left out.
+fn imports(text: &str) -> Vec<(usize, String)> {
+    let mut named = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let code = line.split("//").next().unwrap_or_default();
+        for rest in code.split("crate::").skip(1) {
+            if let Some(group) = rest.strip_prefix('{') {
+                panic!("line {}: name one room at a time, not `crate::{{{group}`", number + 1);
+            }
+            let name: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+            named.push((number + 1, name));
+        }
+    }
+    named
+}
+
+#[test]
+fn imports_point_down_the_floors() {
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for (path, text) in sources() {
+        let here = room(&path);
+        if here == "top" {
+            continue;
+        }
+        for (line, target) in imports(&text) {
+            seen += 1;
+            let allowed = if here == target {
+                true
+            } else if here == WING {
+                WING_STANDS_ON.contains(&target.as_str())
+            } else if target == WING {
+                here == "cli"
+            } else {
+                let height = |name: &str| ROOMS.iter().position(|room| *room == name);
+                match (height(&here), height(&target)) {
+                    (Some(from), Some(to)) => to < from,
+                    _ => false,
+                }
+            };
+            if !allowed {
+                wrong.push(format!("{}:{line}: {here} may not look into {target}", path.display()));
+            }
+        }
+    }
+    assert!(seen > 20, "the check saw only {seen} imports");
+    assert!(wrong.is_empty(), "imports that run up a floor:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_are_short_and_say_what_they_are_for() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let lines = text.lines().count();
+        if lines > LONGEST_FILE {
+            wrong.push(format!("{}: {lines} lines, at most {LONGEST_FILE}", path.display()));
+        }
+        if !text.lines().next().is_some_and(|first| first.starts_with("//! ")) {
+            wrong.push(format!("{}: its first line says nothing of what it is for", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn openidconnect_stays_in_its_room() {
+    let mut seen = 0;
+    for (path, text) in sources() {
+        let names_it = text.lines().any(|line| line.split("//").next().unwrap_or_default().contains("openidconnect::"));
+        if names_it {
+            seen += 1;
+            assert!(
+                path.ends_with("provider/oidc/library.rs")
+                    || path.to_string_lossy().contains("/provider/oidc/library/"),
+                "{} names an openidconnect type outside provider/oidc/library",
+                path.display()
+            );
+        }
+    }
+    assert!(seen > 0, "the check found no use of openidconnect at all");
+}
+
+#[test]
+fn no_private_rsa_key_of_the_rsa_crate() {
+    for (path, text) in sources() {
+        assert!(
+            !text.contains("CoreRsaPrivateSigningKey"),
+            "{}: private RSA keys are aws-lc's alone (RUSTSEC-2023-0071)",
+            path.display()
+        );
+    }
+}
