@@ -6,7 +6,10 @@
 
 pub mod base;
 pub mod config;
+pub mod forward;
 pub mod http;
 pub mod identity;
+pub mod net;
+pub mod observe;
 pub mod provider;
 pub mod session;

@@ -1,5 +1,7 @@
 //! The shape of the house: imports point down the floors only, files stay small and say what they are for.
 
+#![allow(clippy::expect_used, reason = "a check that can not read the sources must fail loudly")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

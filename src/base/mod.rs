@@ -3,4 +3,5 @@
 pub mod clock;
 pub mod office;
 pub mod random;
+pub mod tally;
 pub mod units;

@@ -1,13 +1,15 @@
-//! The body of an answer: nothing, bytes of ours, or an upstream's stream passed through untouched.
+//! Bodies in both directions: streamed as they arrive with back-pressure, never gathered, trailers of requests left behind.
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
+
+use crate::net::pool::Lease;
 
 /// The body of an answer to a visitor.
 #[derive(Debug, Default)]
@@ -18,7 +20,7 @@ pub enum Body {
     /// Bytes of ours: a page, a problem, a redirect's text.
     Own(Full<Bytes>),
     /// An upstream's body, streamed as it arrives.
-    Upstream(Incoming),
+    Upstream(UpstreamBody),
 }
 
 impl Body {
@@ -36,7 +38,7 @@ impl HttpBody for Body {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Own(full) => Pin::new(full).poll_frame(context).map_err(|never: Infallible| match never {}),
-            Self::Upstream(incoming) => Pin::new(incoming).poll_frame(context),
+            Self::Upstream(body) => Pin::new(body).poll_frame(context),
         }
     }
 
@@ -44,7 +46,7 @@ impl HttpBody for Body {
         match self {
             Self::Empty => true,
             Self::Own(full) => full.is_end_stream(),
-            Self::Upstream(incoming) => incoming.is_end_stream(),
+            Self::Upstream(body) => body.is_end_stream(),
         }
     }
 
@@ -52,7 +54,127 @@ impl HttpBody for Body {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Own(full) => full.size_hint(),
-            Self::Upstream(incoming) => incoming.size_hint(),
+            Self::Upstream(body) => body.size_hint(),
         }
+    }
+}
+
+/// An upstream's body together with the connection that it comes over, which goes back to its pool once the body was read to its end.
+#[derive(Debug)]
+pub struct UpstreamBody {
+    incoming: Incoming,
+    lease: Option<Lease<RequestBody>>,
+    ended: bool,
+}
+
+impl UpstreamBody {
+    /// The body that arrives over `lease`.
+    pub const fn new(incoming: Incoming, lease: Lease<RequestBody>) -> Self {
+        Self { incoming, lease: Some(lease), ended: false }
+    }
+}
+
+impl HttpBody for UpstreamBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(context));
+        match &frame {
+            None => self.ended = true,
+            Some(Err(_)) => self.lease = None,
+            Some(Ok(_)) => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl Drop for UpstreamBody {
+    fn drop(&mut self) {
+        // hyper doesn't poll once more for the end of a body whose length it knows, so both signs count.
+        if (self.ended || self.incoming.is_end_stream())
+            && let Some(lease) = self.lease.take()
+        {
+            lease.give_back();
+        }
+    }
+}
+
+/// The body of a request on its way to an upstream.
+#[derive(Debug)]
+pub struct RequestBody {
+    incoming: Option<Incoming>,
+    /// How many bytes may still pass; unbounded when absent.
+    left: Option<u64>,
+}
+
+/// Why a request's body broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestBodyError {
+    /// The visitor's connection failed.
+    #[error("the visitor's body broke off: {0}")]
+    Visitor(#[from] hyper::Error),
+    /// It is larger than the limit.
+    #[error("the visitor's body is larger than the limit")]
+    TooLarge,
+}
+
+impl RequestBody {
+    /// What the visitor sends, at most `limit` bytes of it.
+    pub const fn new(incoming: Incoming, limit: Option<u64>) -> Self {
+        Self { incoming: Some(incoming), left: limit }
+    }
+
+    /// No body.
+    pub const fn empty() -> Self {
+        Self { incoming: None, left: None }
+    }
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = RequestBodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        let Some(incoming) = self.incoming.as_mut() else { return Poll::Ready(None) };
+        loop {
+            let frame = match ready!(Pin::new(&mut *incoming).poll_frame(context)) {
+                None => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+                Some(Ok(frame)) => frame,
+            };
+            // Trailers of a request end here: merged into headers they could name an identity (RFC 9112, section 7.1.2).
+            let Some(data) = frame.data_ref() else { continue };
+            let length = data.len() as u64;
+            if let Some(left) = self.left.as_mut() {
+                match left.checked_sub(length) {
+                    Some(rest) => *left = rest,
+                    None => return Poll::Ready(Some(Err(RequestBodyError::TooLarge))),
+                }
+            }
+            return Poll::Ready(Some(Ok(frame)));
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
     }
 }

@@ -1,0 +1,135 @@
+//! An upstream's answer on its way to the visitor: what belongs to the hop is dropped, our cookies are protected, and what was made for
+//! one person is kept out of shared caches.
+
+use http::header::{
+    CACHE_CONTROL, CONNECTION, EXPIRES, Entry, PRAGMA, PROXY_AUTHENTICATE, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+static PRIVATE: HeaderValue = HeaderValue::from_static("private");
+
+/// Makes an upstream's headers fit for the visitor.
+///
+/// `personal` says that a signed-in person asked; `is_ours` knows the names of our cookies.
+pub fn receive(headers: &mut HeaderMap, personal: bool, is_ours: impl Fn(&[u8]) -> bool) {
+    drop_hop_by_hop(headers);
+    protect_cookies(headers, is_ours);
+    if personal {
+        keep_private(headers);
+    }
+}
+
+/// RFC 9110, section 7.6.1.
+fn drop_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+            // An upstream must not use this to remove what protects the browser from it.
+            .filter(|name| *name != SET_COOKIE && *name != CACHE_CONTROL)
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+        headers.remove(CONNECTION);
+    }
+    for name in [&KEEP_ALIVE, &PROXY_CONNECTION, &PROXY_AUTHENTICATE, &TE, &TRAILER, &TRANSFER_ENCODING, &UPGRADE] {
+        headers.remove(name);
+    }
+}
+
+/// An upstream can't set, change or expire a cookie of ours (design, invariant 4).
+fn protect_cookies(headers: &mut HeaderMap, is_ours: impl Fn(&[u8]) -> bool) {
+    let Entry::Occupied(entry) = headers.entry(SET_COOKIE) else { return };
+    let is_forged = |value: &HeaderValue| is_ours(cookie_name(value.as_bytes()));
+    if !entry.iter().any(is_forged) {
+        return;
+    }
+    let (_, values) = entry.remove_entry_mult();
+    let kept: Vec<HeaderValue> = values.filter(|value| !is_forged(value)).collect();
+    for value in kept {
+        headers.append(SET_COOKIE, value);
+    }
+}
+
+/// The name in a `Set-Cookie` value. A nameless cookie is read by its value, since browsers send it back without the `=`.
+fn cookie_name(value: &[u8]) -> &[u8] {
+    let pair = value.split(|byte| *byte == b';').next().unwrap_or_default();
+    let mut parts = pair.splitn(2, |byte| *byte == b'=');
+    let name = parts.next().unwrap_or_default().trim_ascii();
+    if name.is_empty() {
+        let rest = parts.next().unwrap_or_default();
+        return rest.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+    }
+    name
+}
+
+/// `Cookie` is not `Authorization`: without a word from the upstream a shared cache may keep what was made for one person
+/// (RFC 9111, section 3.5).
+fn keep_private(headers: &mut HeaderMap) {
+    if !headers.contains_key(CACHE_CONTROL) && !headers.contains_key(EXPIRES) && !headers.contains_key(PRAGMA) {
+        headers.insert(CACHE_CONTROL, PRIVATE.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    fn ours(name: &[u8]) -> bool {
+        name.eq_ignore_ascii_case(b"__Host-portcullis")
+    }
+
+    #[test]
+    fn what_belongs_to_the_hop_stays_there() {
+        let mut headers = map(&[
+            ("connection", "close, x-internal, cache-control"),
+            ("x-internal", "1"),
+            ("keep-alive", "timeout=5"),
+            ("cache-control", "no-store"),
+            ("x-kept", "1"),
+        ]);
+        receive(&mut headers, false, ours);
+        let names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["cache-control", "x-kept"]);
+    }
+
+    #[test]
+    fn an_upstream_cannot_set_our_cookie_under_any_disguise() {
+        let mut headers = map(&[
+            ("set-cookie", "app=1; Path=/"),
+            ("set-cookie", "__Host-portcullis=forged; Path=/; Secure"),
+            ("set-cookie", "__HOST-Portcullis =forged"),
+            ("set-cookie", "=__Host-portcullis=forged"),
+            ("set-cookie", "theme=dark"),
+        ]);
+        receive(&mut headers, true, ours);
+        let left: Vec<&HeaderValue> = headers.get_all(SET_COOKIE).iter().collect();
+        assert_eq!(left, ["app=1; Path=/", "theme=dark"]);
+    }
+
+    #[test]
+    fn personal_answers_stay_out_of_shared_caches() {
+        let mut silent = map(&[("content-type", "text/html")]);
+        receive(&mut silent, true, ours);
+        assert_eq!(silent.get(CACHE_CONTROL).unwrap(), "private");
+
+        let mut spoken = map(&[("cache-control", "max-age=60")]);
+        receive(&mut spoken, true, ours);
+        assert_eq!(spoken.get(CACHE_CONTROL).unwrap(), "max-age=60");
+
+        let mut public = map(&[("content-type", "text/html")]);
+        receive(&mut public, false, ours);
+        assert!(!public.contains_key(CACHE_CONTROL));
+    }
+}
