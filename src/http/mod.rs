@@ -1,4 +1,6 @@
 //! Floor 2: what HTTP asks of a gateway, without a visitor's identity: headers, paths, cookies, bodies, our own client.
 
 pub mod body;
+pub mod query;
+pub mod return_to;
 pub mod visit;

@@ -109,7 +109,8 @@ impl Provider {
     /// # Errors
     /// When the provider's metadata can't be had or trusted.
     pub async fn begin(&self, begin: Begin) -> Result<Begun, ProviderFault> {
-        unimplemented!("{begin:?}")
+        drop(begin);
+        Err(ProviderFault::Unavailable { provider: Arc::clone(&self.placeholder), reason: "stand-in".to_owned() })
     }
 
     /// Ends a sign-in: checks the answer (`iss` first), redeems the code, and verifies what comes back.
@@ -117,8 +118,8 @@ impl Provider {
     /// # Errors
     /// When the answer is an error, or any check fails.
     pub async fn finish(&self, pending: &Pending, answer: Answer) -> Result<SignedIn, ProviderFault> {
-        let _ = (pending, answer);
-        unimplemented!()
+        let _ = (pending, answer.code);
+        Err(ProviderFault::Unavailable { provider: Arc::clone(&self.placeholder), reason: "stand-in".to_owned() })
     }
 
     /// Where to send a browser to end the provider's own session (OpenID Connect RP-Initiated Logout 1.0, section 2);
@@ -130,6 +131,6 @@ impl Provider {
         state: &str,
     ) -> Option<String> {
         let _ = (id_token_hint, post_logout_redirect_uri, state);
-        unimplemented!()
+        None
     }
 }

@@ -1,0 +1,225 @@
+//! The redirect URI: ends a sign-in in the browser that began it, or says calmly why not.
+//!
+//! 1. A parameter that comes twice is refused before anything else is looked at (RFC 6749, section 3.1).
+//! 2. The state must be that of a flow in this very browser, begun with this very provider, before the code is redeemed
+//!    (RFC 6749, section 10.12; RFC 9700, section 4.4.2.2).
+//! 3. A flow works once: its cookie goes, whatever comes of it.
+//! 4. A session gets a new name and takes the place of the one before (session fixation).
+//! 5. Nothing here redirects back to the provider: after a failure a person decides to try again.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{Method, Response, StatusCode, header};
+
+use crate::base::random;
+use crate::endpoint::fault::{dropped, internal, provider_fault};
+use crate::endpoint::login::given;
+use crate::endpoint::origin::{Source, source};
+use crate::endpoint::site::{Offer, Site};
+use crate::http::body::Body;
+use crate::http::query::Parameters;
+use crate::http::visit::{Caller, Visit};
+use crate::page::{self, Explanation, Question};
+use crate::provider::{Answer, SignedIn};
+use crate::session::flow::{Flow, FlowProblem};
+use crate::session::model::Session;
+
+/// The field that tells a form of ours from the provider's.
+const AGAIN: &str = "portcullis_again";
+
+/// The longest value that our own form repeats; a code that is longer is none.
+const MAX_REPEATED: usize = 8 * 1024;
+
+/// `GET` and `POST /callback/{provider}`: the answer in the query, or in a form (OAuth 2.0 Form Post Response Mode).
+pub async fn callback(site: &Site, visit: &Visit, parts: &Parts, body: &[u8], name: &str) -> Response<Body> {
+    let Some(offer) = site.offer(name) else { return page::not_found(visit) };
+    let Some(parameters) = read(parts, body) else {
+        return bad(site, visit, parts, "A part of the provider's answer came twice, or is not well formed.");
+    };
+    let Some(state) = given(&parameters, "state") else {
+        return bad(site, visit, parts, "The provider's answer doesn't say which sign-in it belongs to.");
+    };
+    let taken = site.flows.take(&parts.headers, visit.site.host(), name, state, site.clock.now());
+    let (flow, cleared) = match taken {
+        Ok(taken) => taken,
+        Err(FlowProblem::Unknown) if is_cut_off(visit, parts, &parameters) => {
+            return ask_to_continue(site, visit, name, &parameters);
+        }
+        Err(problem) => return refuse(site, visit, parts, offer, problem),
+    };
+    let response = finish(site, visit, parts, offer, flow, answer(&parameters)).await;
+    page::with_cookies(response, cleared)
+}
+
+async fn finish(
+    site: &Site,
+    visit: &Visit,
+    parts: &Parts,
+    offer: &Offer,
+    flow: Flow,
+    answer: Answer,
+) -> Response<Body> {
+    let return_to = site.return_to(visit, Some(&flow.return_to));
+    let retry = site.login_path(Some(offer.provider.name()), &return_to);
+    let provider = Arc::clone(&offer.provider);
+    let outcome = site.office.run(async move { provider.finish(&flow.pending, answer).await }).await;
+    match outcome {
+        Ok(Ok(signed_in)) => admit(site, visit, parts, signed_in, &return_to.location(&visit.site)),
+        Ok(Err(fault)) => provider_fault(visit, &fault, offer.provider.label(), &retry),
+        Err(cause) => dropped(visit, &cause, &retry),
+    }
+}
+
+/// Writes the session and sends the browser to where it wanted to go.
+fn admit(site: &Site, visit: &Visit, parts: &Parts, signed_in: SignedIn, location: &str) -> Response<Body> {
+    let now = site.clock.now();
+    let id = match random::bytes() {
+        Ok(id) => id,
+        Err(cause) => return internal(visit, "a session can't be named", &cause),
+    };
+    let SignedIn { principal, tokens, authenticated, provider_session } = signed_in;
+    let session = Session { id, principal, tokens, created: now, used: now, authenticated, provider_session };
+    let cookies = match site.sessions.write(&session, &parts.headers, visit.site.host(), now) {
+        Ok(cookies) => cookies,
+        Err(problem) => return too_large(visit, &session, &problem),
+    };
+    tracing::info!(
+        request_id = &*visit.request_id,
+        provider = &*session.principal.provider,
+        principal = session.principal.id(),
+        "signed in"
+    );
+    let response = if parts.method == Method::POST {
+        page::onward(visit, "You are signed in", location)
+    } else {
+        page::redirect(visit, StatusCode::SEE_OTHER, location)
+    };
+    page::with_cookies(response, cookies)
+}
+
+fn too_large(visit: &Visit, session: &Session, problem: &dyn std::error::Error) -> Response<Body> {
+    tracing::error!(
+        request_id = &*visit.request_id,
+        provider = &*session.principal.provider,
+        principal = session.principal.id(),
+        error = %problem,
+        "a sign-in failed because its session doesn't fit the cookies"
+    );
+    let explanation = Explanation::new(
+        "You can't be signed in yet",
+        "Your account carries more data than this site keeps in its cookies.",
+        "Tell whoever runs this site. They can ask the provider for fewer scopes or claims, or raise \
+         `session.max_cookie_bytes`.",
+    )
+    .link("Go to the start", "/");
+    page::error(visit, StatusCode::INTERNAL_SERVER_ERROR, &explanation)
+}
+
+fn read(parts: &Parts, body: &[u8]) -> Option<Parameters> {
+    if parts.method != Method::POST {
+        return Parameters::parse(parts.uri.query().unwrap_or_default()).ok();
+    }
+    let is_form = parts
+        .headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(FORM)));
+    if is_form { Parameters::parse(std::str::from_utf8(body).ok()?).ok() } else { None }
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+fn answer(parameters: &Parameters) -> Answer {
+    let value = |name| given(parameters, name).map(str::to_owned);
+    Answer {
+        code: value("code"),
+        issuer: value("iss"),
+        error: value("error"),
+        error_description: value("error_description"),
+    }
+}
+
+/// Whether the flow is missing only because the browser kept its cookies back: a form that another site posts comes
+/// without `SameSite=Lax` cookies.
+fn is_cut_off(visit: &Visit, parts: &Parts, parameters: &Parameters) -> bool {
+    parts.method == Method::POST
+        && visit.caller == Caller::Browser
+        && source(&parts.headers, &visit.site) != Source::Own
+        && given(parameters, AGAIN).is_none()
+}
+
+/// Has the person post the provider's answer once more, from this site, so that the cookies come along. The answer
+/// stays in the form: in a URL it would get into histories and logs.
+fn ask_to_continue(site: &Site, visit: &Visit, name: &str, parameters: &Parameters) -> Response<Body> {
+    let mut fields: Vec<(&str, &str)> = ["state", "code", "iss", "error"]
+        .into_iter()
+        .filter_map(|field| given(parameters, field).map(|value| (field, value)))
+        .filter(|(_, value)| value.len() <= MAX_REPEATED)
+        .collect();
+    fields.push((AGAIN, "1"));
+    let action = site.path(&format!("/callback/{name}"));
+    page::ask(
+        visit,
+        &Question {
+            title: "Almost there",
+            what: "One more step, and you are signed in.",
+            action: &action,
+            fields: &fields,
+            button: "Continue",
+            other: None,
+        },
+    )
+}
+
+/// A sign-in that isn't this browser's, is too old, or was used before: a restored tab, a double click, or an attack.
+fn refuse(site: &Site, visit: &Visit, parts: &Parts, offer: &Offer, problem: FlowProblem) -> Response<Body> {
+    tracing::warn!(
+        request_id = &*visit.request_id,
+        provider = &**offer.provider.name(),
+        error = %problem,
+        "an answer fits no sign-in of this browser"
+    );
+    let (title, what, advice) = match problem {
+        FlowProblem::Unknown => (
+            "This sign-in isn't known here",
+            "The answer that came back belongs to no sign-in of this browser.",
+            "Sign in again. If it doesn't help, allow cookies for this site, and stay in one browser.",
+        ),
+        FlowProblem::Stale => {
+            ("This sign-in took too long", "A sign-in has to end within a few minutes.", "Please sign in again.")
+        }
+        FlowProblem::OtherProvider => (
+            "This sign-in got mixed up",
+            "The answer came from another provider than the one that was asked.",
+            "Nobody was signed in. Please start again.",
+        ),
+        FlowProblem::Used => {
+            ("This sign-in is over", "The answer was used before, and it works only once.", "Please sign in again.")
+        }
+    };
+    failed(site, visit, parts, Some(offer), Explanation::new(title, what, advice))
+}
+
+fn bad(site: &Site, visit: &Visit, parts: &Parts, what: &'static str) -> Response<Body> {
+    tracing::warn!(request_id = &*visit.request_id, reason = what, "an answer can't be read");
+    failed(site, visit, parts, None, Explanation::new("This sign-in can't go on", what, "Please sign in again."))
+}
+
+/// A 400 with the ways on. Whoever is signed in already is told so first: the Back button brought them here.
+fn failed(
+    site: &Site,
+    visit: &Visit,
+    parts: &Parts,
+    offer: Option<&Offer>,
+    mut explanation: Explanation<'_>,
+) -> Response<Body> {
+    let again = site.login_path(offer.map(|offer| &**offer.provider.name()), &site.return_to(visit, None));
+    if site.session(visit, &parts.headers).is_some() {
+        explanation.advice = "You are signed in already, so you can simply go on.".into();
+        explanation = explanation.link("Go on", "/").link("Sign in again", again);
+    } else {
+        explanation = explanation.link("Try again", again).link("Go to the start", "/");
+    }
+    page::error(visit, StatusCode::BAD_REQUEST, &explanation)
+}

@@ -1,0 +1,99 @@
+//! What people are told when a provider fails, and what operators read in the log.
+
+use http::{HeaderValue, Response, StatusCode, header};
+
+use crate::base::office::Dropped;
+use crate::http::body::Body;
+use crate::http::visit::Visit;
+use crate::page::{Explanation, error};
+use crate::provider::ProviderFault;
+
+/// Seconds after which another try makes sense.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+
+/// The answer to a fault of `label`'s provider. `retry` is a path of ours that begins the sign-in anew; nobody is sent
+/// there by themselves, so that a fault can't become a loop.
+pub fn provider_fault(visit: &Visit, fault: &ProviderFault, label: &str, retry: &str) -> Response<Body> {
+    let request_id = &*visit.request_id;
+    match fault {
+        ProviderFault::Refused { error, provider } if error == "access_denied" => {
+            tracing::info!(request_id, provider = &**provider, "the provider denied the sign-in");
+        }
+        ProviderFault::Misconfigured { .. } => tracing::error!(request_id, error = %fault, "a sign-in failed"),
+        _ => tracing::warn!(request_id, error = %fault, "a sign-in failed"),
+    }
+    let (status, explanation) = explain(fault, label);
+    let mut response = error(visit, status, &explanation.link("Try again", retry).link("Go to the start", "/"));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+    }
+    response
+}
+
+/// The answer when the back office dropped the task: it panicked, or the process is stopping.
+pub fn dropped(visit: &Visit, cause: &Dropped, retry: &str) -> Response<Body> {
+    tracing::error!(request_id = &*visit.request_id, error = %cause, "a sign-in was dropped");
+    let explanation = Explanation::new("The sign-in broke off", "Something failed on our side.", "Please try again.")
+        .link("Try again", retry)
+        .link("Go to the start", "/");
+    let mut response = error(visit, StatusCode::SERVICE_UNAVAILABLE, &explanation);
+    response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+    response
+}
+
+/// The answer when something of ours failed that another try may not mend; the cause is in the log.
+pub fn internal(visit: &Visit, what: &'static str, cause: &dyn std::error::Error) -> Response<Body> {
+    tracing::error!(request_id = &*visit.request_id, error = %cause, "{what}");
+    let explanation = Explanation::new(
+        "Something failed on our side",
+        "This can't be done right now.",
+        "If it happens again, tell whoever runs this site, with the request's name below.",
+    )
+    .link("Go to the start", "/");
+    error(visit, StatusCode::INTERNAL_SERVER_ERROR, &explanation)
+}
+
+fn explain<'a>(fault: &'a ProviderFault, label: &str) -> (StatusCode, Explanation<'a>) {
+    match fault {
+        ProviderFault::Unavailable { .. } => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Explanation::new(
+                "Signing in isn't possible right now",
+                format!("{label} can't be reached, so nobody can be signed in at the moment."),
+                "This is usually over soon. Wait a moment, then try again.",
+            ),
+        ),
+        ProviderFault::Refused { error, .. } if error == "access_denied" => (
+            StatusCode::FORBIDDEN,
+            Explanation::new(
+                "You were not signed in",
+                format!("The sign-in at {label} was cancelled or denied."),
+                "Try again, or use another account.",
+            ),
+        ),
+        ProviderFault::Refused { error, .. } => (
+            StatusCode::BAD_GATEWAY,
+            Explanation::new(
+                "You were not signed in",
+                format!("{label} refused the sign-in and gave this reason: {error}."),
+                "Try again. If it happens again, tell whoever runs this site.",
+            ),
+        ),
+        ProviderFault::Untrusted { .. } => (
+            StatusCode::BAD_GATEWAY,
+            Explanation::new(
+                "You were not signed in",
+                format!("The answer of {label} didn't pass our checks, so it was not used."),
+                "Try again. If it happens again, tell whoever runs this site, with the request's name below.",
+            ),
+        ),
+        ProviderFault::Misconfigured { .. } => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            Explanation::new(
+                "Signing in isn't set up properly",
+                format!("This site's own settings for {label} need mending."),
+                "Tell whoever runs this site, with the request's name below.",
+            ),
+        ),
+    }
+}

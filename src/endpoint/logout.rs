@@ -1,0 +1,128 @@
+//! Ends the session here, then the provider's: `GET` and `POST /logout`.
+//!
+//! 1. A link or form of this site, or the address typed by hand, ends the session at once.
+//! 2. A request from elsewhere only gets a page that asks; the button on it is rule 1.
+//! 3. What a page loads as a part (`<img>`, frame) and what a browser fetches in advance does nothing, from wherever.
+//! 4. Without any word on where it comes from a `GET` counts as by hand, a `POST` doesn't: browsers send `Origin` with it.
+//! 5. The session here ends first, whatever becomes of the provider's (RP-Initiated Logout 1.0, section 2).
+
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use serde_json::json;
+
+use crate::base::random;
+use crate::endpoint::fault::internal;
+use crate::endpoint::origin::{Source, is_part_of_a_page, is_prefetch, source};
+use crate::endpoint::signed_out::{pending_cookie, signed_out_path};
+use crate::endpoint::site::Site;
+use crate::http::body::Body;
+use crate::http::visit::{Caller, Visit};
+use crate::page::answer::json as json_answer;
+use crate::page::html::Link;
+use crate::page::{self, Explanation, Question};
+use crate::session::model::Session;
+
+/// Has the browser forget pages that it keeps, so that the Back button shows nothing private (Clear Site Data, section 3.1).
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
+
+/// What becomes of a request to sign out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    End,
+    Ask,
+    Ignore,
+}
+
+/// `GET` and `POST /logout`.
+pub fn logout(site: &Site, visit: &Visit, parts: &Parts) -> Response<Body> {
+    match judge(visit, parts) {
+        Verdict::End => end(site, visit, parts),
+        Verdict::Ask if visit.caller == Caller::Browser => ask(site, visit),
+        Verdict::Ask | Verdict::Ignore => {
+            let explanation = Explanation::new(
+                "Nobody was signed out",
+                "This request came from another place, or from a part of a page.",
+                "Use the link of the application to sign out.",
+            );
+            page::error(visit, StatusCode::FORBIDDEN, &explanation)
+        }
+    }
+}
+
+fn judge(visit: &Visit, parts: &Parts) -> Verdict {
+    if parts.method == Method::HEAD || is_prefetch(&parts.headers) || is_part_of_a_page(&parts.headers) {
+        return Verdict::Ignore;
+    }
+    match source(&parts.headers, &visit.site) {
+        Source::Own => Verdict::End,
+        Source::Untold if parts.method == Method::GET => Verdict::End,
+        Source::Untold | Source::Foreign => Verdict::Ask,
+    }
+}
+
+fn ask(site: &Site, visit: &Visit) -> Response<Body> {
+    let action = site.path("/logout");
+    let stay = Link::new("Stay signed in", "/");
+    page::ask(
+        visit,
+        &Question {
+            title: "Sign out?",
+            what: "Another site asks to sign you out here. Nothing has happened yet.",
+            action: &action,
+            fields: &[],
+            button: "Sign out",
+            other: Some(&stay),
+        },
+    )
+}
+
+fn end(site: &Site, visit: &Visit, parts: &Parts) -> Response<Body> {
+    let state = match random::token() {
+        Ok(state) => state,
+        Err(cause) => return internal(visit, "a sign-out can't be named", &cause),
+    };
+    let session = site.session(visit, &parts.headers);
+    let onward = session.as_ref().and_then(|session| end_session(site, visit, session, &state));
+    if let Some(session) = &session {
+        tracing::info!(
+            request_id = &*visit.request_id,
+            provider = &*session.principal.provider,
+            principal = session.principal.id(),
+            "signed out"
+        );
+    }
+    let pending = onward.as_ref().and_then(|_| pending_cookie(site, visit, &state));
+    let response = page::with_cookies(farewell(site, visit, parts, onward.as_deref()), pending);
+    forget(site, parts, response)
+}
+
+/// Everything that this browser holds of ours goes.
+fn forget(site: &Site, parts: &Parts, response: Response<Body>) -> Response<Body> {
+    let mut response = page::with_cookies(response, site.sessions.clear(&parts.headers));
+    response = page::with_cookies(response, site.flows.clear_all(&parts.headers));
+    response.headers_mut().insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
+    response
+}
+
+/// Where the provider ends its own session. A program gets the URL without the ID token as a hint: scripts get no
+/// tokens from us, and the provider then asks the person.
+fn end_session(site: &Site, visit: &Visit, session: &Session, state: &str) -> Option<String> {
+    let offer = site.offer(&session.principal.provider)?;
+    let hint = match visit.caller {
+        Caller::Browser => session.tokens.id_token.as_deref(),
+        Caller::Program => None,
+    };
+    offer.provider.end_session(hint, &visit.site.at(&signed_out_path(site)), state)
+}
+
+fn farewell(site: &Site, visit: &Visit, parts: &Parts, end_session: Option<&str>) -> Response<Body> {
+    if visit.caller == Caller::Program {
+        let value = json!({ "signed_out": true, "end_session": end_session });
+        return json_answer(visit.into(), StatusCode::OK, &value);
+    }
+    match end_session {
+        Some(url) if parts.method == Method::POST => page::onward(visit, "Signing you out", url),
+        Some(url) => page::redirect(visit, StatusCode::FOUND, url),
+        None => page::redirect(visit, StatusCode::SEE_OTHER, &visit.site.at(&signed_out_path(site))),
+    }
+}

@@ -1,0 +1,88 @@
+//! Where a sign-out ends: a neutral page, whatever the provider sends back, and never a redirect.
+
+use http::request::Parts;
+use http::{HeaderValue, Response, StatusCode, header};
+use serde_json::json;
+
+use crate::endpoint::login::given;
+use crate::endpoint::site::Site;
+use crate::http::body::Body;
+use crate::http::query::Parameters;
+use crate::http::visit::{Caller, Visit};
+use crate::page::answer::json as json_answer;
+use crate::page::{self, Explanation};
+
+/// How long a sign-out may take at the provider, in seconds.
+const PENDING_SECONDS: u32 = 600;
+
+/// The path to which providers send browsers back after they signed out there.
+pub fn signed_out_path(site: &Site) -> String {
+    site.path("/signed-out")
+}
+
+/// `GET /signed-out`. The state of RP-Initiated Logout 1.0, section 2, only decides what the page says: when it is the
+/// one that this browser set out with, the provider's session has ended as well.
+pub fn signed_out(site: &Site, visit: &Visit, parts: &Parts) -> Response<Body> {
+    let name = pending_name(site, visit);
+    let kept = kept_states(parts, &name);
+    let came_back = match kept.as_slice() {
+        [only] => parts
+            .uri
+            .query()
+            .and_then(|query| Parameters::parse(query).ok())
+            .is_some_and(|parameters| given(&parameters, "state") == Some(*only)),
+        _ => false,
+    };
+    let is_signed_in = site.session(visit, &parts.headers).is_some();
+    let response = match visit.caller {
+        Caller::Program => json_answer(visit.into(), StatusCode::OK, &json!({ "signed_out": !is_signed_in })),
+        Caller::Browser if is_signed_in => still_here(site, visit),
+        Caller::Browser => farewell(site, visit, came_back),
+    };
+    if kept.is_empty() { response } else { page::with_cookies(response, cookie(site, visit, "", 0)) }
+}
+
+/// The cookie that remembers which sign-out is on its way. It goes to `/signed-out` alone, so that no upstream sees it.
+pub(crate) fn pending_cookie(site: &Site, visit: &Visit, state: &str) -> Option<HeaderValue> {
+    cookie(site, visit, state, PENDING_SECONDS)
+}
+
+fn cookie(site: &Site, visit: &Visit, value: &str, seconds: u32) -> Option<HeaderValue> {
+    let name = pending_name(site, visit);
+    let path = signed_out_path(site);
+    let secure = if visit.site.is_secure() { "; Secure" } else { "" };
+    HeaderValue::try_from(format!("{name}={value}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"))
+        .ok()
+}
+
+fn pending_name(site: &Site, visit: &Visit) -> String {
+    let prefix = if visit.site.is_secure() { "__Secure-" } else { "" };
+    format!("{prefix}{}-signout", site.cookie_name)
+}
+
+/// Every value of the cookie that came. More than one means that another host of the domain planted one: then none counts.
+fn kept_states<'a>(parts: &'a Parts, name: &str) -> Vec<&'a str> {
+    let lines = parts.headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.filter(|(found, _)| *found == name).map(|(_, value)| value).collect()
+}
+
+fn farewell(site: &Site, visit: &Visit, came_back: bool) -> Response<Body> {
+    let (what, advice) = if came_back {
+        ("Your session here has ended, and so has the one at the provider.", "")
+    } else {
+        (
+            "Your session here has ended.",
+            "On a shared computer, make sure that you are signed out at your provider as well, and close the browser.",
+        )
+    };
+    let login = site.login_path(None, &site.return_to(visit, None));
+    page::notice(visit, &Explanation::new("You are signed out", what, advice).link("Sign in again", login))
+}
+
+fn still_here(site: &Site, visit: &Visit) -> Response<Body> {
+    let explanation = Explanation::new("You are signed in", "There is a session in this browser.", "")
+        .link("Go to the start", "/")
+        .link("Sign out", site.path("/logout"));
+    page::notice(visit, &explanation)
+}

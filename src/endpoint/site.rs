@@ -1,0 +1,110 @@
+//! What the endpoints know of the gateway: immutable, shared by every worker, made from the settings by the server.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use percent_encoding::percent_decode_str;
+use url::Url;
+use url::form_urlencoded::Serializer;
+
+use crate::base::clock::Clock;
+use crate::base::office::Office;
+use crate::http::return_to::ReturnTo;
+use crate::http::visit::{SiteOrigin, Visit};
+use crate::provider::Provider;
+use crate::session::cookie::{Reading, SessionCookies};
+use crate::session::flow::FlowCookies;
+use crate::session::model::{Lifetimes, Session};
+
+/// One way to sign in.
+#[derive(Clone)]
+pub struct Offer {
+    /// Who signs people in.
+    pub provider: Arc<Provider>,
+    /// Parameters that a visitor may give to `/login` for this provider, besides `login_hint`.
+    pub login_parameters: Vec<String>,
+}
+
+/// What the endpoints know of the gateway.
+#[derive(Clone)]
+pub struct Site {
+    /// The path below which the endpoints live, without a slash at its end: `/.auth`.
+    pub prefix: String,
+    /// The time.
+    pub clock: Clock,
+    /// Where calls to providers are made.
+    pub office: Office,
+    /// Who signs people in, in the order in which people see them.
+    pub offers: Vec<Offer>,
+    /// The cookies of sessions.
+    pub sessions: Arc<SessionCookies>,
+    /// The cookies of sign-ins on their way.
+    pub flows: Arc<FlowCookies>,
+    /// How long sessions last.
+    pub lifetimes: Lifetimes,
+    /// Other origins that `return_to` may lead to.
+    pub return_to_origins: Vec<Url>,
+    /// The session cookie's name without a prefix; the cookie of a sign-out on its way derives its own from it.
+    pub cookie_name: String,
+}
+
+impl Site {
+    /// Whether `path` is the endpoints' to answer; no route of the config ever is.
+    pub fn owns(&self, path: &str) -> bool {
+        path.strip_prefix(&self.prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// The path of an endpoint; `below` begins with a slash.
+    pub fn path(&self, below: &str) -> String {
+        format!("{}{below}", self.prefix)
+    }
+
+    /// The path that begins a sign-in and leads on to `return_to`: with `provider`, or by whichever the person chooses.
+    pub fn login_path(&self, provider: Option<&str>, return_to: &ReturnTo) -> String {
+        self.login_path_with(provider, &[("return_to", return_to.as_str())])
+    }
+
+    /// The path that lets a person sign in as somebody else.
+    pub fn switch_path(&self, return_to: &ReturnTo) -> String {
+        self.login_path_with(None, &[("prompt", "select_account"), ("return_to", return_to.as_str())])
+    }
+
+    /// The path that begins a sign-in, with these parameters.
+    pub(crate) fn login_path_with(&self, provider: Option<&str>, parameters: &[(&str, &str)]) -> String {
+        let path = provider.map_or_else(|| self.path("/login"), |name| self.path(&format!("/login/{name}")));
+        let query = Serializer::new(String::new()).extend_pairs(parameters).finish();
+        if query.is_empty() { path } else { format!("{path}?{query}") }
+    }
+
+    /// The redirect URI of a provider: one each, so that an answer tells by its path whose it is (RFC 9700, section 4.4.2.2).
+    pub fn redirect_uri(&self, origin: &SiteOrigin, provider: &str) -> String {
+        origin.at(&self.path(&format!("/callback/{provider}")))
+    }
+
+    /// The provider of this name.
+    pub fn offer(&self, name: &str) -> Option<&Offer> {
+        self.offers.iter().find(|offer| &**offer.provider.name() == name)
+    }
+
+    /// Where a browser may be sent after a sign-in: a path of this site or a URL at a configured origin, else `/`
+    /// (RFC 9700, section 4.11.1). An endpoint of ours is no such place: `/login` would begin anew without end, and
+    /// `/logout` would undo the sign-in.
+    pub fn return_to(&self, visit: &Visit, text: Option<&str>) -> ReturnTo {
+        let root = || ReturnTo::parse("/", &[], &visit.site);
+        let Some(text) = text else { return root() };
+        let target = ReturnTo::parse(text, &self.return_to_origins, &visit.site);
+        let ours = Url::parse(&target.location(&visit.site)).is_ok_and(|url| {
+            url.origin() == visit.site.url().origin() && self.owns(&percent_decode_str(url.path()).decode_utf8_lossy())
+        });
+        if ours { root() } else { target }
+    }
+
+    /// The visitor's session, if it opens and is alive. Reading it here doesn't count as use.
+    pub fn session(&self, visit: &Visit, headers: &HeaderMap) -> Option<Session> {
+        let now = self.clock.now();
+        match self.sessions.read(headers, visit.site.host(), now) {
+            Reading::Open(opened) if self.lifetimes.is_alive(&opened.session, now) => Some(opened.session),
+            _ => None,
+        }
+    }
+}

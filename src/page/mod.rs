@@ -1,0 +1,14 @@
+//! Built-in answers to people and programs: HTML for browsers, `application/problem+json` for everyone else, and the headers of both.
+
+pub mod answer;
+pub mod html;
+pub mod people;
+pub mod problem;
+pub mod style;
+
+pub use answer::{redirect, to_head, with_cookies};
+pub use people::{Question, ask, chooser, notice, onward};
+pub use problem::{
+    Explanation, error, forbidden, not_found, refused, unauthorized, unauthorized_json, upstream_timeout,
+    upstream_unavailable,
+};
