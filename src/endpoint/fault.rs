@@ -97,3 +97,36 @@ fn explain<'a>(fault: &'a ProviderFault, label: &str) -> (StatusCode, Explanatio
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::endpoint::kit::{browser, header_of, text};
+
+    #[tokio::test]
+    async fn each_fault_has_its_status_and_a_way_on_that_nobody_is_pushed_along() {
+        let provider: Arc<str> = Arc::from("corp");
+        let reason = "inner <details>".to_owned();
+        let refused = |error: &str| ProviderFault::Refused { provider: Arc::clone(&provider), error: error.to_owned() };
+        let cases = [
+            (ProviderFault::Unavailable { provider: Arc::clone(&provider), reason: reason.clone() }, 503),
+            (refused("access_denied"), 403),
+            (refused("server_<error>"), 502),
+            (ProviderFault::Untrusted { provider: Arc::clone(&provider), reason: reason.clone() }, 502),
+            (ProviderFault::Misconfigured { provider: Arc::clone(&provider), reason }, 500),
+        ];
+        for (fault, status) in cases {
+            let response = provider_fault(&browser(), &fault, "Corp & Co", "/.auth/login/corp");
+            assert_eq!(response.status().as_u16(), status, "{fault}");
+            assert_eq!(header_of(&response, "location"), "");
+            assert_eq!(header_of(&response, "retry-after").is_empty(), status != 503, "{fault}");
+            let html = text(response).await;
+            assert!(!html.contains("http-equiv"), "{fault}");
+            assert!(html.contains("href=\"/.auth/login/corp\"") && html.contains("href=\"/\""), "{fault}");
+            assert!(!html.contains("inner"), "the reason is for the log alone");
+            assert!(!html.contains("<error>"));
+        }
+    }
+}

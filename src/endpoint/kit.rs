@@ -1,1 +1,149 @@
-//! x
+//! What the endpoints' tests share: a site made by hand, a browser's requests, and a look into answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use http_body_util::BodyExt as _;
+use serde_json::{Map, Value};
+use tokio::runtime::Handle;
+use url::Url;
+
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::office::Office;
+use crate::endpoint::site::{Offer, Site};
+use crate::http::body::Body;
+use crate::http::visit::{Caller, SiteOrigin, Visit};
+use crate::identity::principal::Principal;
+use crate::provider::Provider;
+use crate::session::cookie::SessionCookies;
+use crate::session::flow::{Flow, FlowCookies, Pending};
+use crate::session::model::{Lifetimes, Session, Tokens};
+
+pub(crate) const NOW: u64 = 1_800_000_000;
+pub(crate) const STATE: &str = "c3RhdGUtc3RhdGUtc3RhdGUtc3RhdGUtc3RhdGUtc3Q";
+
+/// A provider that can't be reached.
+pub(crate) fn provider(name: &str, label: &str) -> Arc<Provider> {
+    let _ = label;
+    Arc::new(Provider { placeholder: Arc::from(name) })
+}
+
+pub(crate) fn site(providers: &[&str]) -> Site {
+    Site {
+        prefix: "/.auth".to_owned(),
+        clock: Clock::manual(NOW),
+        office: Office::new(Handle::current()),
+        offers: providers
+            .iter()
+            .map(|name| Offer { provider: provider(name, name), login_parameters: vec!["acr_values".to_owned()] })
+            .collect(),
+        sessions: Arc::new(SessionCookies),
+        flows: Arc::new(FlowCookies),
+        lifetimes: Lifetimes { idle: Duration::from_hours(8), absolute: Duration::from_hours(168) },
+        return_to_origins: vec![Url::parse("https://front.example.com").unwrap()],
+        cookie_name: "portcullis".to_owned(),
+    }
+}
+
+pub(crate) fn visit(caller: Caller) -> Visit {
+    Visit {
+        request_id: Arc::from("0123456789abcdef0123456789abcdef"),
+        client: None,
+        site: Arc::new(SiteOrigin::new(&Url::parse("https://app.example.com").unwrap()).unwrap()),
+        caller,
+    }
+}
+
+pub(crate) fn browser() -> Visit {
+    visit(Caller::Browser)
+}
+
+pub(crate) fn request(method: &Method, uri: &str, headers: &[(&str, &str)]) -> Parts {
+    let mut request = Request::builder().method(method).uri(uri).body(()).unwrap();
+    for (name, value) in headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+        request.headers_mut().append(name, HeaderValue::from_str(value).unwrap());
+    }
+    request.into_parts().0
+}
+
+pub(crate) fn get(uri: &str, headers: &[(&str, &str)]) -> Parts {
+    request(&Method::GET, uri, headers)
+}
+
+pub(crate) fn session() -> Session {
+    let now = Timestamp::from_seconds(NOW);
+    Session {
+        id: [7; 16],
+        principal: Principal {
+            provider: Arc::from("corp"),
+            issuer: "https://login.example.com".to_owned(),
+            subject: "alice-1".to_owned(),
+            email: Some("alice@example.com".to_owned()),
+            email_verified: true,
+            preferred_username: Some("alice".to_owned()),
+            name: Some("Alice".to_owned()),
+            groups: vec!["staff".to_owned()],
+            roles: vec!["admin".to_owned()],
+            claims: Map::from_iter([("team".to_owned(), Value::from("red"))]),
+        },
+        tokens: Tokens {
+            access_token: Some("ACCESS-TOKEN".to_owned()),
+            access_expires: None,
+            refresh_token: Some("REFRESH-TOKEN".to_owned()),
+            id_token: Some("ID-TOKEN".to_owned()),
+        },
+        created: now,
+        used: now,
+        authenticated: Some(now),
+        provider_session: None,
+    }
+}
+
+pub(crate) fn flow(return_to: &str) -> Flow {
+    Flow {
+        provider: Arc::from("corp"),
+        pending: Pending {
+            issuer: "https://login.example.com".to_owned(),
+            state: STATE.to_owned(),
+            nonce: "nonce".to_owned(),
+            verifier: "verifier".to_owned(),
+            redirect_uri: "https://app.example.com/.auth/callback/corp".to_owned(),
+        },
+        return_to: return_to.to_owned(),
+        started: Timestamp::from_seconds(NOW),
+    }
+}
+
+/// A browser's `Cookie` header after an answer with these `Set-Cookie` lines.
+pub(crate) fn jar(set: &[HeaderValue]) -> String {
+    let pairs: Vec<&str> = set.iter().map(|line| line.to_str().unwrap().split(';').next().unwrap()).collect();
+    pairs.join("; ")
+}
+
+/// The cookie of a browser that is signed in.
+pub(crate) fn signed_in(site: &Site) -> String {
+    jar(&site.sessions.write(&session(), &HeaderMap::new(), "app.example.com", site.clock.now()).unwrap())
+}
+
+/// The cookie of a browser in the midst of a sign-in at `corp`.
+pub(crate) fn signing_in(site: &Site, return_to: &str) -> String {
+    jar(&site.flows.begin(&flow(return_to), &HeaderMap::new(), "app.example.com", site.clock.now()).unwrap())
+}
+
+/// The `Set-Cookie` lines of an answer.
+pub(crate) fn cookies(response: &Response<Body>) -> Vec<String> {
+    response.headers().get_all(header::SET_COOKIE).iter().map(|line| line.to_str().unwrap().to_owned()).collect()
+}
+
+pub(crate) fn header_of<'a>(response: &'a Response<Body>, name: &str) -> &'a str {
+    response.headers().get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+pub(crate) async fn text(response: Response<Body>) -> String {
+    let bytes: Bytes = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}

@@ -193,3 +193,134 @@ fn unreadable(visit: &Visit) -> Response<Body> {
     .link("Go to the start", "/");
     page::error(visit, StatusCode::BAD_REQUEST, &explanation)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::kit::{STATE, browser, cookies, flow, get, header_of, request, site, text, visit};
+
+    fn begun() -> Begun {
+        Begun { url: format!("https://login.example.com/authorize?state={STATE}"), pending: flow("/").pending }
+    }
+
+    fn passed(query: &str, allowed: &[&str]) -> Vec<(String, String)> {
+        let provider = crate::endpoint::kit::provider("corp", "Corp");
+        let offer = Offer { provider, login_parameters: allowed.iter().map(|name| (*name).to_owned()).collect() };
+        passed_on(&offer, &Parameters::parse(query).unwrap())
+    }
+
+    #[test]
+    fn only_named_parameters_go_on_and_never_the_protocols_own() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            passed("login_hint=a%40b&scope=admin&ui_locales=de", &["ui_locales"]),
+            [pair("login_hint", "a@b"), pair("ui_locales", "de")]
+        );
+        for name in PROTOCOL {
+            assert_eq!(passed(&format!("{name}=x"), &[]), [], "{name}");
+            if *name != "prompt" {
+                assert_eq!(passed(&format!("{name}=x"), &[name]), [], "{name} even when the config names it");
+            }
+        }
+        assert_eq!(passed("prompt=none", &[]), []);
+        assert_eq!(passed("prompt=select_account", &[]), [pair("prompt", "select_account")]);
+        assert_eq!(passed("login_hint=", &[]), []);
+        assert_eq!(passed("login_hint=a", &["login_hint"]).len(), 1, "once, though named twice");
+        assert_eq!(passed(&format!("login_hint={}", "a".repeat(MAX_PARAMETER + 1)), &[]), []);
+        assert_eq!(passed("login_hint=a%0d%0ab", &[]), []);
+    }
+
+    #[tokio::test]
+    async fn a_begun_flow_is_a_cookie_and_a_redirect() {
+        let (site, visit) = (site(&["corp"]), browser());
+        let target = site.return_to(&visit, Some("/deep?x=1"));
+        for (method, status) in [(Method::GET, StatusCode::FOUND), (Method::POST, StatusCode::SEE_OTHER)] {
+            let parts = request(&method, "/deep?x=1", &[]);
+            let response = depart(&site, &visit, &parts, &site.offers[0], begun(), &target);
+            assert_eq!(response.status(), status);
+            assert!(header_of(&response, "location").starts_with("https://login.example.com/authorize?"));
+            assert_eq!(header_of(&response, "cache-control"), "no-store");
+            let set: Vec<http::HeaderValue> = cookies(&response).iter().map(|line| line.parse().unwrap()).collect();
+            let back = get("/", &[("cookie", &crate::endpoint::kit::jar(&set))]);
+            let (flow, _) = site.flows.take(&back.headers, "app.example.com", "corp", STATE, site.clock.now()).unwrap();
+            assert_eq!(flow.return_to, "/deep?x=1");
+            assert_eq!(flow.started, site.clock.now());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_target_too_long_for_the_cookie_keeps_nobody_out() {
+        let (site, visit) = (site(&["corp"]), browser());
+        let target = site.return_to(&visit, Some(&format!("/{}", "a".repeat(60_000))));
+        let response = depart(&site, &visit, &get("/", &[]), &site.offers[0], begun(), &target);
+        assert_eq!(response.status(), StatusCode::FOUND);
+        assert!(cookies(&response).iter().any(|cookie| cookie.len() > 20));
+    }
+
+    #[tokio::test]
+    async fn several_providers_are_offered_as_links() {
+        let (site, visit) = (site(&["corp", "guest"]), browser());
+        let parts = get("/.auth/login?return_to=%2Fx%3Fy%3Dz&login_hint=a&scope=admin", &[]);
+        let response = login(&site, &visit, &parts).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert!(cookies(&response).is_empty());
+        let html = text(response).await;
+        for name in ["corp", "guest"] {
+            assert!(html.contains(&format!("/.auth/login/{name}?login_hint=a&#38;return_to=%2Fx%3Fy%3Dz")), "{html}");
+        }
+        let target = site.return_to(&visit, Some("/x?y=z"));
+        let response = begin_sign_in(&site, &visit, &get("/x?y=z", &[]), &target).await;
+        assert_eq!(response.status(), StatusCode::FOUND);
+        assert_eq!(header_of(&response, "location"), "https://app.example.com/.auth/login?return_to=%2Fx%3Fy%3Dz");
+    }
+
+    #[tokio::test]
+    async fn an_evil_return_to_is_gone_before_it_is_shown() {
+        let site = site(&["corp", "guest"]);
+        let html = text(login(&site, &browser(), &get("/.auth/login?return_to=//evil.example/", &[])).await).await;
+        assert!(!html.contains("evil"));
+    }
+
+    #[tokio::test]
+    async fn programs_heads_and_prefetches_begin_no_flow() {
+        let site = site(&["corp"]);
+        let target = site.return_to(&browser(), None);
+        let prefetch = [("sec-purpose", "prefetch;prerender")];
+        let cases = [
+            (visit(Caller::Program), get("/.auth/login", &[])),
+            (browser(), request(&Method::HEAD, "/.auth/login", &[])),
+            (browser(), get("/.auth/login", &prefetch)),
+        ];
+        for (visit, parts) in cases {
+            let answers = [
+                login(&site, &visit, &parts).await,
+                login_with(&site, &visit, &parts, "corp").await,
+                begin_sign_in(&site, &visit, &parts, &target).await,
+            ];
+            for response in answers {
+                assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+                assert!(cookies(&response).is_empty() && header_of(&response, "location").is_empty());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unreachable_provider_is_a_503_with_a_way_back() {
+        let (site, visit) = (site(&["corp"]), browser());
+        let parts = get("/.auth/login/corp?return_to=%2Fx&acr_values=high", &[]);
+        let response = login_with(&site, &visit, &parts, "corp").await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(header_of(&response, "retry-after"), "5");
+        assert!(header_of(&response, "location").is_empty() && cookies(&response).is_empty());
+        assert!(text(response).await.contains("/.auth/login/corp?acr_values=high&#38;return_to=%2Fx"));
+    }
+
+    #[tokio::test]
+    async fn unknown_providers_and_doubled_parameters_are_refused() {
+        let (site, visit) = (site(&["corp"]), browser());
+        let response = login_with(&site, &visit, &get("/.auth/login/x", &[]), "x").await;
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+        let doubled = get("/.auth/login?return_to=/a&return_to=/b", &[]);
+        assert_eq!(login(&site, &visit, &doubled).await.status(), StatusCode::BAD_REQUEST);
+    }
+}

@@ -126,3 +126,107 @@ fn farewell(site: &Site, visit: &Visit, parts: &Parts, end_session: Option<&str>
         None => page::redirect(visit, StatusCode::SEE_OTHER, &visit.site.at(&signed_out_path(site))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::kit::{browser, cookies, get, header_of, request, signed_in, site, text, visit};
+
+    fn verdict(method: &Method, headers: &[(&str, &str)]) -> Verdict {
+        judge(&browser(), &request(method, "/.auth/logout", headers))
+    }
+
+    #[test]
+    fn who_may_sign_somebody_out() {
+        let get = |headers: &[(&str, &str)]| verdict(&Method::GET, headers);
+        let post = |headers: &[(&str, &str)]| verdict(&Method::POST, headers);
+        let document = ("sec-fetch-dest", "document");
+        assert_eq!(get(&[("sec-fetch-site", "same-origin"), document]), Verdict::End, "a link of the application");
+        assert_eq!(get(&[("sec-fetch-site", "none"), document]), Verdict::End, "typed by hand");
+        assert_eq!(get(&[("sec-fetch-site", "same-origin"), ("sec-fetch-dest", "empty")]), Verdict::End, "fetch()");
+        assert_eq!(get(&[]), Verdict::End, "curl");
+        assert_eq!(get(&[("referer", "https://app.example.com/x")]), Verdict::End);
+        assert_eq!(get(&[("sec-fetch-site", "cross-site"), document]), Verdict::Ask);
+        assert_eq!(get(&[("sec-fetch-site", "same-site"), document]), Verdict::Ask, "a sibling host");
+        assert_eq!(get(&[("referer", "https://evil.example/")]), Verdict::Ask);
+        for site in ["same-origin", "cross-site"] {
+            for dest in ["image", "iframe", "script", "style"] {
+                assert_eq!(
+                    get(&[("sec-fetch-site", site), ("sec-fetch-dest", dest)]),
+                    Verdict::Ignore,
+                    "{site} {dest}"
+                );
+            }
+        }
+        assert_eq!(get(&[("accept", "image/avif,image/webp,*/*")]), Verdict::Ignore);
+        assert_eq!(get(&[("sec-fetch-site", "same-origin"), ("sec-purpose", "prefetch")]), Verdict::Ignore);
+        assert_eq!(post(&[("sec-fetch-site", "same-origin"), document]), Verdict::End);
+        assert_eq!(post(&[("origin", "https://app.example.com")]), Verdict::End);
+        assert_eq!(post(&[("sec-fetch-site", "cross-site"), document]), Verdict::Ask);
+        assert_eq!(post(&[("origin", "https://evil.example")]), Verdict::Ask);
+        assert_eq!(post(&[("origin", "null")]), Verdict::Ask);
+        assert_eq!(post(&[]), Verdict::Ask);
+    }
+
+    #[tokio::test]
+    async fn signing_out_forgets_everything_and_says_so() {
+        let site = site(&["corp"]);
+        let parts = get("/.auth/logout", &[("cookie", &signed_in(&site)), ("sec-fetch-site", "same-origin")]);
+        let response = logout(&site, &browser(), &parts);
+        assert_eq!(response.status(), StatusCode::SEE_OTHER);
+        assert_eq!(header_of(&response, "location"), "https://app.example.com/.auth/signed-out");
+        assert_eq!(header_of(&response, "clear-site-data"), "\"cache\"");
+        assert_eq!(header_of(&response, "cache-control"), "no-store");
+        let expected = site.sessions.clear(&parts.headers);
+        assert!(!expected.is_empty());
+        let set = cookies(&response);
+        for line in expected {
+            assert!(set.iter().any(|found| found == line.to_str().unwrap()), "{line:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn another_site_only_gets_a_question() {
+        let site = site(&["corp"]);
+        let cookie = signed_in(&site);
+        for method in [Method::GET, Method::POST] {
+            let parts = request(&method, "/.auth/logout", &[("cookie", &cookie), ("sec-fetch-site", "cross-site")]);
+            let response = logout(&site, &browser(), &parts);
+            assert_eq!(response.status(), StatusCode::OK);
+            assert!(cookies(&response).is_empty() && header_of(&response, "clear-site-data").is_empty());
+            assert_eq!(header_of(&response, "referrer-policy"), "same-origin", "or the form would say Origin: null");
+            assert!(text(response).await.contains("<form method=\"post\" action=\"/.auth/logout\">"));
+        }
+        let image = get("/.auth/logout", &[("cookie", &cookie), ("sec-fetch-dest", "image")]);
+        let response = logout(&site, &browser(), &image);
+        assert_eq!(response.status(), StatusCode::FORBIDDEN);
+        assert!(cookies(&response).is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_way_to_the_provider_is_a_redirect_for_a_link_and_a_page_for_a_form() {
+        let (site, visit) = (site(&["corp"]), browser());
+        let url = "https://login.example.com/end?id_token_hint=x&state=y";
+        let response = farewell(&site, &visit, &get("/.auth/logout", &[]), Some(url));
+        assert_eq!((response.status(), header_of(&response, "location")), (StatusCode::FOUND, url));
+        let response = farewell(&site, &visit, &request(&Method::POST, "/.auth/logout", &[]), Some(url));
+        assert_eq!(response.status(), StatusCode::OK);
+        let html = text(response).await;
+        assert!(
+            html.contains("content=\"0; url=https://login.example.com/end?id_token_hint=x&#38;state=y\""),
+            "{html}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_program_gets_json() {
+        let site = site(&["corp"]);
+        let parts = get("/.auth/logout", &[("cookie", &signed_in(&site))]);
+        let response = logout(&site, &visit(Caller::Program), &parts);
+        assert_eq!(response.status(), StatusCode::OK);
+        assert!(!cookies(&response).is_empty());
+        assert_eq!(text(response).await, "{\"signed_out\":true,\"end_session\":null}");
+        let foreign = get("/.auth/logout", &[("cookie", &signed_in(&site)), ("origin", "https://evil.example")]);
+        assert_eq!(logout(&site, &visit(Caller::Program), &foreign).status(), StatusCode::FORBIDDEN);
+    }
+}

@@ -46,3 +46,41 @@ fn describe(site: &Site, session: &Session) -> Value {
         "ends_at": session.created.after(site.lifetimes.absolute).seconds(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::kit::{NOW, browser, cookies, get, header_of, signed_in, site, text};
+
+    #[tokio::test]
+    async fn tells_who_and_until_when_and_no_token() {
+        let site = site(&["corp"]);
+        let parts = get("/.auth/me", &[("cookie", &signed_in(&site))]);
+        let response = me(&site, &browser(), &parts);
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(header_of(&response, "vary"), "Cookie");
+        assert_eq!(header_of(&response, "cache-control"), "no-store");
+        assert_eq!(header_of(&response, "content-type"), "application/json");
+        assert!(cookies(&response).is_empty(), "asking who I am doesn't lengthen the session");
+        let body = text(response).await;
+        assert!(!body.contains("TOKEN"), "{body}");
+        let value: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(value["sub"], "alice-1");
+        assert_eq!(value["roles"][0], "admin");
+        assert_eq!(value["claims"]["team"], "red");
+        assert_eq!(value["expires_at"], NOW + 8 * 3600);
+        assert_eq!(value["expires_in"], 8 * 3600);
+        assert_eq!(value["ends_at"], NOW + 168 * 3600);
+    }
+
+    #[tokio::test]
+    async fn nobody_is_a_401_in_json_even_for_a_browser() {
+        for cookie in ["", "__Host-s=garbage", "portcullis=x; portcullis=y"] {
+            let response = me(&site(&["corp"]), &browser(), &get("/.auth/me", &[("cookie", cookie)]));
+            assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+            assert_eq!(header_of(&response, "content-type"), "application/problem+json");
+            assert_eq!(header_of(&response, "www-authenticate"), "Bearer realm=\"portcullis\"");
+            assert_eq!(header_of(&response, "vary"), "Cookie");
+        }
+    }
+}

@@ -86,3 +86,61 @@ fn still_here(site: &Site, visit: &Visit) -> Response<Body> {
         .link("Sign out", site.path("/logout"));
     page::notice(visit, &explanation)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::kit::{browser, cookies, get, header_of, signed_in, site, text};
+
+    const ENDED: &str = "so has the one at the provider";
+
+    async fn page(uri: &str, cookie: &str) -> (Response<()>, Vec<String>, String) {
+        let response = signed_out(&site(&["corp"]), &browser(), &get(uri, &[("cookie", cookie)]));
+        let set = cookies(&response);
+        let mut head = Response::new(());
+        *head.status_mut() = response.status();
+        head.headers_mut().clone_from(response.headers());
+        (head, set, text(response).await)
+    }
+
+    #[tokio::test]
+    async fn only_the_state_that_went_out_counts() {
+        let kept = "__Secure-portcullis-signout=abc";
+        let (_, set, html) = page("/.auth/signed-out?state=abc", kept).await;
+        assert!(html.contains(ENDED));
+        assert!(set[0].starts_with("__Secure-portcullis-signout=; ") && set[0].contains("Max-Age=0"), "{set:?}");
+        let cases = [
+            ("/.auth/signed-out?state=other", kept),
+            ("/.auth/signed-out", kept),
+            ("/.auth/signed-out?state=abc", ""),
+            ("/.auth/signed-out?state=", "__Secure-portcullis-signout="),
+            ("/.auth/signed-out?state=abc&state=abc", kept),
+            ("/.auth/signed-out?state=abc", "__Secure-portcullis-signout=abc; __Secure-portcullis-signout=xyz"),
+        ];
+        for (uri, cookie) in cases {
+            let (head, _, html) = page(uri, cookie).await;
+            assert_eq!(head.status(), StatusCode::OK);
+            assert!(head.headers().get(header::LOCATION).is_none());
+            assert!(html.contains("You are signed out") && !html.contains(ENDED), "{uri} {cookie}");
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_is_still_signed_in_is_told_the_truth() {
+        let cookie = signed_in(&site(&["corp"]));
+        let (_, _, html) = page("/.auth/signed-out", &cookie).await;
+        assert!(html.contains("You are signed in") && !html.contains("You are signed out"));
+    }
+
+    #[tokio::test]
+    async fn the_cookie_of_a_sign_out_goes_nowhere_else() {
+        let line = pending_cookie(&site(&["corp"]), &browser(), "abc").unwrap();
+        let line = line.to_str().unwrap();
+        assert_eq!(
+            line,
+            "__Secure-portcullis-signout=abc; Path=/.auth/signed-out; Max-Age=600; HttpOnly; SameSite=Lax; Secure"
+        );
+        let response = signed_out(&site(&["corp"]), &browser(), &get("/.auth/signed-out", &[]));
+        assert_eq!(header_of(&response, "set-cookie"), "", "nothing to clear");
+    }
+}

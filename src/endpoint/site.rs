@@ -108,3 +108,57 @@ impl Site {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::endpoint::kit::{browser, get, signed_in, site};
+
+    #[tokio::test]
+    async fn the_prefix_is_a_whole_segment() {
+        let site = site(&["corp"]);
+        for ours in ["/.auth", "/.auth/", "/.auth/login"] {
+            assert!(site.owns(ours), "{ours}");
+        }
+        for other in ["/.authx", "/", "/x/.auth", "/.AUTH/login"] {
+            assert!(!site.owns(other), "{other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn return_to_leads_nowhere_else_and_not_into_our_own_endpoints() {
+        let (site, visit) = (site(&["corp"]), browser());
+        let to = |text| site.return_to(&visit, Some(text)).location(&visit.site);
+        assert_eq!(to("/page?a=b"), "https://app.example.com/page?a=b");
+        assert_eq!(to("https://front.example.com/x"), "https://front.example.com/x");
+        for bad in [
+            "https://evil.example/",
+            "//evil.example/",
+            "/\\evil.example/",
+            "javascript:alert(1)",
+            "/.auth/logout",
+            "/.auth/login/corp?return_to=/",
+            "/%2eauth/login",
+            "https://app.example.com/.auth/logout",
+        ] {
+            assert_eq!(to(bad), "https://app.example.com/", "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn paths_carry_their_parameters_encoded() {
+        let (site, visit) = (site(&["corp"]), browser());
+        let target = site.return_to(&visit, Some("/a?b=c&d=e"));
+        assert_eq!(site.login_path(Some("corp"), &target), "/.auth/login/corp?return_to=%2Fa%3Fb%3Dc%26d%3De");
+        assert_eq!(site.switch_path(&target), "/.auth/login?prompt=select_account&return_to=%2Fa%3Fb%3Dc%26d%3De");
+        assert_eq!(site.redirect_uri(&visit.site, "corp"), "https://app.example.com/.auth/callback/corp");
+    }
+
+    #[tokio::test]
+    async fn a_session_past_its_time_is_none() {
+        let (site, visit) = (site(&["corp"]), browser());
+        let parts = get("/", &[("cookie", &signed_in(&site))]);
+        assert!(site.session(&visit, &parts.headers).is_some());
+        site.clock.advance(site.lifetimes.idle);
+        assert!(site.session(&visit, &parts.headers).is_none());
+    }
+}

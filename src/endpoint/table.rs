@@ -104,3 +104,84 @@ fn matches<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
         None => (pattern == path).then_some(""),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::kit::{browser, header_of, request, site, text};
+
+    async fn ask(method: Method, uri: &str) -> Response<Body> {
+        dispatch(&site(&["corp"]), &browser(), &request(&method, uri, &[]), Bytes::new()).await
+    }
+
+    #[tokio::test]
+    async fn paths_find_their_endpoints_and_nothing_else() {
+        let site = site(&["corp"]);
+        let metric = |path| find(&site, path).map(|(endpoint, provider)| (endpoint.metric, provider.to_owned()));
+        assert_eq!(metric("/.auth/login"), Some(("login", String::new())));
+        assert_eq!(metric("/.auth/login/corp"), Some(("login", "corp".to_owned())));
+        assert_eq!(metric("/.auth/callback/corp"), Some(("callback", "corp".to_owned())));
+        for none in [
+            "/.auth",
+            "/.auth/",
+            "/.auth/login/",
+            "/.auth/login/a/b",
+            "/.auth/me/",
+            "/.authme",
+            "/me",
+            "/.auth/{provider}",
+        ] {
+            assert_eq!(metric(none), None, "{none}");
+        }
+    }
+
+    #[tokio::test]
+    async fn unknown_paths_are_404_and_wrong_methods_405() {
+        assert_eq!(ask(Method::GET, "/.auth/nothing").await.status(), StatusCode::NOT_FOUND);
+        let response = ask(Method::DELETE, "/.auth/me").await;
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(header_of(&response, "allow"), "GET, HEAD");
+        let response = ask(Method::HEAD, "/.auth/callback/corp?state=x&code=y").await;
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(header_of(&response, "allow"), "GET, POST");
+        assert_eq!(text(response).await, "");
+    }
+
+    #[tokio::test]
+    async fn a_head_gets_no_body() {
+        let response = ask(Method::HEAD, "/.auth/signed-out").await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_ne!(header_of(&response, "content-length"), "");
+        assert_eq!(text(response).await, "");
+    }
+
+    /// Rules 12 and 57 of the list of attacks: whatever is sent, an answer comes back, and never a session.
+    #[tokio::test]
+    async fn nonsense_gets_a_4xx_everywhere() {
+        let site = site(&["corp"]);
+        let long = format!("state={}", "a".repeat(60_000));
+        let nonsense =
+            ["&", "?&", "=", "state", "state=", "state=%", "state=%ff%fe", "state=a&state=b", "code=&code=", &long];
+        for query in nonsense {
+            let form = [("content-type", "application/x-www-form-urlencoded")];
+            let parts = request(&Method::POST, "/.auth/callback/corp", &form);
+            let response = dispatch(
+                &site,
+                &crate::endpoint::kit::visit(crate::http::visit::Caller::Program),
+                &parts,
+                Bytes::from(query.to_owned()),
+            )
+            .await;
+            assert!(response.status().is_client_error(), "{query}: {}", response.status());
+            let Ok(uri) = format!("/.auth/callback/corp?{query}").parse::<http::Uri>() else { continue };
+            let parts = request(&Method::GET, &uri.to_string(), &[]);
+            let response = dispatch(&site, &browser(), &parts, Bytes::new()).await;
+            assert!(response.status().is_client_error(), "{query}: {}", response.status());
+            assert!(response.headers().get(header::SET_COOKIE).is_none(), "{query}");
+        }
+        let parts =
+            request(&Method::POST, "/.auth/callback/corp", &[("content-type", "application/x-www-form-urlencoded")]);
+        let response = dispatch(&site, &browser(), &parts, Bytes::from_static(b"state=\xff\xfe")).await;
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    }
+}

@@ -6,6 +6,9 @@ pub mod people;
 pub mod problem;
 pub mod style;
 
+#[cfg(test)]
+mod tests;
+
 pub use answer::{redirect, to_head, with_cookies};
 pub use people::{Question, ask, chooser, notice, onward};
 pub use problem::{
