@@ -18,10 +18,11 @@ use crate::endpoint::login::given;
 use crate::endpoint::origin::{Source, source};
 use crate::endpoint::site::{Offer, Site};
 use crate::http::body::Body;
-use crate::http::query::Parameters;
+use crate::http::query::Query;
 use crate::http::visit::{Caller, Visit};
 use crate::page::{self, Explanation, Question};
 use crate::provider::{Answer, SignedIn};
+use crate::session::cookie::{SessionTooLarge, WriteError};
 use crate::session::flow::{Flow, FlowProblem};
 use crate::session::model::Session;
 
@@ -82,7 +83,8 @@ fn admit(site: &Site, visit: &Visit, parts: &Parts, signed_in: SignedIn, locatio
     let session = Session { id, principal, tokens, created: now, used: now, authenticated, provider_session };
     let cookies = match site.sessions.write(&session, &parts.headers, visit.site.host(), now) {
         Ok(cookies) => cookies,
-        Err(problem) => return too_large(visit, &session, &problem),
+        Err(WriteError::TooLarge(problem)) => return too_large(visit, &session, &problem),
+        Err(cause) => return internal(visit, "a session can't be written", &cause),
     };
     tracing::info!(
         request_id = &*visit.request_id,
@@ -98,7 +100,7 @@ fn admit(site: &Site, visit: &Visit, parts: &Parts, signed_in: SignedIn, locatio
     page::with_cookies(response, cookies)
 }
 
-fn too_large(visit: &Visit, session: &Session, problem: &dyn std::error::Error) -> Response<Body> {
+fn too_large(visit: &Visit, session: &Session, problem: &SessionTooLarge) -> Response<Body> {
     tracing::error!(
         request_id = &*visit.request_id,
         provider = &*session.principal.provider,
@@ -116,21 +118,21 @@ fn too_large(visit: &Visit, session: &Session, problem: &dyn std::error::Error) 
     page::error(visit, StatusCode::INTERNAL_SERVER_ERROR, &explanation)
 }
 
-fn read(parts: &Parts, body: &[u8]) -> Option<Parameters> {
+fn read(parts: &Parts, body: &[u8]) -> Option<Query> {
     if parts.method != Method::POST {
-        return Parameters::parse(parts.uri.query().unwrap_or_default()).ok();
+        return Query::parse(parts.uri.query().unwrap_or_default().as_bytes()).ok();
     }
     let is_form = parts
         .headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .is_some_and(|value| value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(FORM)));
-    if is_form { Parameters::parse(std::str::from_utf8(body).ok()?).ok() } else { None }
+    if is_form { Query::parse(body).ok() } else { None }
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-fn answer(parameters: &Parameters) -> Answer {
+fn answer(parameters: &Query) -> Answer {
     let value = |name| given(parameters, name).map(str::to_owned);
     Answer {
         code: value("code"),
@@ -142,7 +144,7 @@ fn answer(parameters: &Parameters) -> Answer {
 
 /// Whether the flow is missing only because the browser kept its cookies back: a form that another site posts comes
 /// without `SameSite=Lax` cookies.
-fn is_cut_off(visit: &Visit, parts: &Parts, parameters: &Parameters) -> bool {
+fn is_cut_off(visit: &Visit, parts: &Parts, parameters: &Query) -> bool {
     parts.method == Method::POST
         && visit.caller == Caller::Browser
         && source(&parts.headers, &visit.site) != Source::Own
@@ -151,7 +153,7 @@ fn is_cut_off(visit: &Visit, parts: &Parts, parameters: &Parameters) -> bool {
 
 /// Has the person post the provider's answer once more, from this site, so that the cookies come along. The answer
 /// stays in the form: in a URL it would get into histories and logs.
-fn ask_to_continue(site: &Site, visit: &Visit, name: &str, parameters: &Parameters) -> Response<Body> {
+fn ask_to_continue(site: &Site, visit: &Visit, name: &str, parameters: &Query) -> Response<Body> {
     let mut fields: Vec<(&str, &str)> = ["state", "code", "iss", "error"]
         .into_iter()
         .filter_map(|field| given(parameters, field).map(|value| (field, value)))
@@ -363,6 +365,9 @@ mod tests {
         assert_eq!(response.status(), StatusCode::BAD_REQUEST, "still no flow: the end, and no loop");
         let response = callback(&site, &visit, &foreign, again.as_bytes(), "corp").await;
         assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+
+        let response = callback(&site, &visit, &own, body.as_bytes(), "corp").await;
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST, "this site's own form would have brought the cookies");
 
         let cookie = signing_in(&site, "/");
         let with_flow = request(&Method::POST, CALLBACK, &[POSTED, ("cookie", &cookie)]);

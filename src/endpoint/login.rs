@@ -9,7 +9,7 @@ use crate::endpoint::fault::{dropped, internal, provider_fault};
 use crate::endpoint::origin::is_prefetch;
 use crate::endpoint::site::{Offer, Site};
 use crate::http::body::Body;
-use crate::http::query::Parameters;
+use crate::http::query::Query;
 use crate::http::return_to::ReturnTo;
 use crate::http::visit::{Caller, Visit};
 use crate::page::html::Link;
@@ -76,7 +76,7 @@ pub async fn begin_sign_in(site: &Site, visit: &Visit, parts: &Parts, return_to:
     }
 }
 
-async fn begin_at(site: &Site, visit: &Visit, parts: &Parts, offer: &Offer, parameters: &Parameters) -> Response<Body> {
+async fn begin_at(site: &Site, visit: &Visit, parts: &Parts, offer: &Offer, parameters: &Query) -> Response<Body> {
     let return_to = site.return_to(visit, given(parameters, "return_to"));
     if !may_begin(visit, parts) {
         return page::unauthorized_json(visit, &site.login_path(None, &return_to));
@@ -114,20 +114,14 @@ fn depart(
 ) -> Response<Body> {
     let now = site.clock.now();
     let provider = Arc::clone(offer.provider.name());
-    let mut flow = Flow { provider, pending: begun.pending, return_to: return_to.as_str().to_owned(), started: now };
-    let host = visit.site.host();
-    // A target too long for a cookie must not keep anybody from signing in.
-    let cookies = site.flows.begin(&flow, &parts.headers, host, now).or_else(|_| {
-        "/".clone_into(&mut flow.return_to);
-        site.flows.begin(&flow, &parts.headers, host, now)
-    });
-    match cookies {
+    let flow = Flow { provider, pending: begun.pending, return_to: return_to.as_str().to_owned(), started: now };
+    match site.flows.begin(&flow, &parts.headers, visit.site.host(), now) {
         Ok(cookies) => page::with_cookies(page::redirect(visit, onward_status(parts), &begun.url), cookies),
         Err(problem) => internal(visit, "a sign-in's cookie can't be written", &problem),
     }
 }
 
-fn choose(site: &Site, visit: &Visit, offers: &[Offer], parameters: &Parameters) -> Response<Body> {
+fn choose(site: &Site, visit: &Visit, offers: &[Offer], parameters: &Query) -> Response<Body> {
     let return_to = site.return_to(visit, given(parameters, "return_to"));
     if visit.caller == Caller::Program {
         return page::unauthorized_json(visit, &site.login_path(None, &return_to));
@@ -151,7 +145,7 @@ fn retry_path(site: &Site, provider: &Provider, parameters: &[(String, String)],
 
 /// What of the visitor's parameters goes on to the provider: those that the config names, and nothing of the protocol's
 /// own. Everything else is ignored, so that a link can't add scopes or change the request.
-fn passed_on(offer: &Offer, parameters: &Parameters) -> Vec<(String, String)> {
+fn passed_on(offer: &Offer, parameters: &Query) -> Vec<(String, String)> {
     let named = offer.login_parameters.iter().map(String::as_str).filter(|name| *name != "login_hint");
     let mut passed: Vec<(String, String)> = std::iter::once("login_hint")
         .chain(named)
@@ -167,7 +161,7 @@ fn passed_on(offer: &Offer, parameters: &Parameters) -> Vec<(String, String)> {
 }
 
 /// A parameter's value; an empty one is as good as none (RFC 6749, section 3.1).
-pub(crate) fn given<'a>(parameters: &'a Parameters, name: &str) -> Option<&'a str> {
+pub(crate) fn given<'a>(parameters: &'a Query, name: &str) -> Option<&'a str> {
     parameters.get(name).filter(|value| !value.is_empty())
 }
 
@@ -180,8 +174,8 @@ fn onward_status(parts: &Parts) -> StatusCode {
     if parts.method == Method::GET { StatusCode::FOUND } else { StatusCode::SEE_OTHER }
 }
 
-fn read(parts: &Parts) -> Option<Parameters> {
-    Parameters::parse(parts.uri.query().unwrap_or_default()).ok()
+fn read(parts: &Parts) -> Option<Query> {
+    Query::parse(parts.uri.query().unwrap_or_default().as_bytes()).ok()
 }
 
 fn unreadable(visit: &Visit) -> Response<Body> {
@@ -206,7 +200,7 @@ mod tests {
     fn passed(query: &str, allowed: &[&str]) -> Vec<(String, String)> {
         let provider = crate::endpoint::kit::provider("corp", "Corp");
         let offer = Offer { provider, login_parameters: allowed.iter().map(|name| (*name).to_owned()).collect() };
-        passed_on(&offer, &Parameters::parse(query).unwrap())
+        passed_on(&offer, &Query::parse(query.as_bytes()).unwrap())
     }
 
     #[test]
@@ -232,9 +226,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_begun_flow_is_a_cookie_and_a_redirect() {
-        let (site, visit) = (site(&["corp"]), browser());
-        let target = site.return_to(&visit, Some("/deep?x=1"));
         for (method, status) in [(Method::GET, StatusCode::FOUND), (Method::POST, StatusCode::SEE_OTHER)] {
+            let (site, visit) = (site(&["corp"]), browser());
+            let target = site.return_to(&visit, Some("/deep?x=1"));
             let parts = request(&method, "/deep?x=1", &[]);
             let response = depart(&site, &visit, &parts, &site.offers[0], begun(), &target);
             assert_eq!(response.status(), status);

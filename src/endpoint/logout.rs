@@ -104,15 +104,20 @@ fn forget(site: &Site, parts: &Parts, response: Response<Body>) -> Response<Body
     response
 }
 
-/// Where the provider ends its own session. A program gets the URL without the ID token as a hint: scripts get no
-/// tokens from us, and the provider then asks the person.
+/// Where the provider ends its own session.
 fn end_session(site: &Site, visit: &Visit, session: &Session, state: &str) -> Option<String> {
     let offer = site.offer(&session.principal.provider)?;
-    let hint = match visit.caller {
+    let back = visit.site.at(&signed_out_path(site));
+    offer.provider.end_session(id_token_hint(visit.caller, session), &back, state)
+}
+
+/// The hint at whose session is to end. A program gets a URL without it: scripts get no tokens from us, and the provider
+/// asks the person instead.
+fn id_token_hint(caller: Caller, session: &Session) -> Option<&str> {
+    match caller {
         Caller::Browser => session.tokens.id_token.as_deref(),
         Caller::Program => None,
-    };
-    offer.provider.end_session(hint, &visit.site.at(&signed_out_path(site)), state)
+    }
 }
 
 fn farewell(site: &Site, visit: &Visit, parts: &Parts, end_session: Option<&str>) -> Response<Body> {
@@ -216,6 +221,13 @@ mod tests {
             html.contains("content=\"0; url=https://login.example.com/end?id_token_hint=x&#38;state=y\""),
             "{html}"
         );
+    }
+
+    #[test]
+    fn no_script_gets_the_id_token() {
+        let session = crate::endpoint::kit::session();
+        assert_eq!(id_token_hint(Caller::Browser, &session), Some("ID-TOKEN"));
+        assert_eq!(id_token_hint(Caller::Program, &session), None);
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::endpoint::login::given;
 use crate::endpoint::site::Site;
 use crate::http::body::Body;
-use crate::http::query::Parameters;
+use crate::http::query::Query;
 use crate::http::visit::{Caller, Visit};
 use crate::page::answer::json as json_answer;
 use crate::page::{self, Explanation};
@@ -29,7 +29,7 @@ pub fn signed_out(site: &Site, visit: &Visit, parts: &Parts) -> Response<Body> {
         [only] => parts
             .uri
             .query()
-            .and_then(|query| Parameters::parse(query).ok())
+            .and_then(|query| Query::parse(query.as_bytes()).ok())
             .is_some_and(|parameters| given(&parameters, "state") == Some(*only)),
         _ => false,
     };

@@ -5,19 +5,19 @@
 #[error("a parameter came twice")]
 pub struct QueryProblem;
 
-/// Parameters by name.
+/// Stand-in: parameters by name.
 #[derive(Clone, Debug, Default)]
-pub struct Parameters(Vec<(String, String)>);
+pub struct Query(Vec<(String, String)>);
 
-impl Parameters {
+impl Query {
     /// Reads a query or form.
     ///
     /// # Errors
     /// When a name comes twice.
-    pub fn parse(text: &str) -> Result<Self, QueryProblem> {
+    pub fn parse(text: &[u8]) -> Result<Self, QueryProblem> {
         let mut all: Vec<(String, String)> = Vec::new();
-        for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
-            if all.iter().any(|(known, _)| *known == name) {
+        for (name, value) in url::form_urlencoded::parse(text) {
+            if value.contains('\u{fffd}') || all.iter().any(|(known, _)| *known == name) {
                 return Err(QueryProblem);
             }
             all.push((name.into_owned(), value.into_owned()));

@@ -36,6 +36,17 @@ pub enum Reading {
 #[error("the session is too large")]
 pub struct SessionTooLarge;
 
+/// Stand-in.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// Stand-in.
+    #[error(transparent)]
+    TooLarge(#[from] SessionTooLarge),
+    /// Stand-in for every other cause.
+    #[error("it can't be sealed")]
+    Seal,
+}
+
 impl SessionCookies {
     /// Stand-in.
     pub fn read(&self, headers: &HeaderMap, _site_host: &str, _now: Timestamp) -> Reading {
@@ -54,10 +65,10 @@ impl SessionCookies {
         _headers: &HeaderMap,
         _site_host: &str,
         _now: Timestamp,
-    ) -> Result<Vec<HeaderValue>, SessionTooLarge> {
+    ) -> Result<Vec<HeaderValue>, WriteError> {
         let text = postcard::to_stdvec(session).map(|bytes| URL_SAFE_NO_PAD.encode(bytes)).unwrap_or_default();
         if text.len() > 4096 {
-            return Err(SessionTooLarge);
+            return Err(SessionTooLarge.into());
         }
         Ok(HeaderValue::from_str(&format!("__Host-s={text}; Path=/; Secure; HttpOnly; SameSite=Lax"))
             .into_iter()

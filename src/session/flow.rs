@@ -66,13 +66,13 @@ impl FlowCookies {
     pub fn begin(
         &self,
         flow: &Flow,
-        _headers: &HeaderMap,
-        _site_host: &str,
-        _now: Timestamp,
+        headers: &HeaderMap,
+        site_host: &str,
+        now: Timestamp,
     ) -> Result<Vec<HeaderValue>, FlowProblem> {
         let text = postcard::to_stdvec(flow).map(|bytes| URL_SAFE_NO_PAD.encode(bytes)).unwrap_or_default();
         if text.len() > 4000 {
-            return Err(FlowProblem::Stale);
+            return self.begin(&Flow { return_to: "/".to_owned(), ..flow.clone() }, headers, site_host, now);
         }
         Ok(HeaderValue::from_str(&format!("__Host-f={text}; Path=/; Secure; HttpOnly; SameSite=Lax"))
             .into_iter()
