@@ -1,89 +1,244 @@
-//! Stand-in: the session in cookies.
+//! The session in the browser: sealed, spread over as few cookies as it needs, opened on our clock only.
+//!
+//! 1. What does not open is no session, and is cleared: never an error, never half a session.
+//! 2. A seal is bound to the cookie's name, the site's host and the number of cookies.
+//! 3. Lifetimes are checked when a session is opened. `Max-Age` only tidies up: it is the browser's to keep or ignore.
+//! 4. One answer never sets one name twice (RFC 6265bis, section 4.1.1), and clears only what the browser really sent.
+
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue};
 
+use super::chunks::{self, RawSession};
+use super::encode::{self, NotEncodable};
+use super::model::{Lifetimes, Session};
+use super::names::{CookieKind, CookieNames, MAX_CHUNKS};
+use super::set_cookie::{self, Unwritable};
 use crate::base::clock::Timestamp;
-use crate::session::model::Session;
+use crate::config::settings::SessionSettings;
+use crate::http::cookie_scan;
+use crate::seal::aead::{OVERHEAD, Purpose, SealError};
+use crate::seal::keyring::Keyring;
 
-/// Stand-in.
+/// Reads and writes the session's cookies on one site.
 #[derive(Clone, Debug)]
-pub struct SessionCookies;
-
-/// Stand-in.
-#[derive(Debug)]
-pub struct Opened {
-    /// The session.
-    pub session: Session,
-    /// Whether it should be written anew.
-    pub reseal: bool,
+pub struct SessionCookies {
+    keyring: Arc<Keyring>,
+    names: CookieNames,
+    lifetimes: Lifetimes,
+    limit: usize,
+    secure: bool,
 }
 
-/// Stand-in.
-#[derive(Debug)]
+/// What the browser's cookies say.
+#[derive(Debug, PartialEq)]
 pub enum Reading {
-    /// None.
+    /// There are none.
     Absent,
-    /// Unreadable.
-    Broken,
-    /// Open.
+    /// There are some, and they are no session: the visitor is anonymous, and the answer should clear them.
+    Broken(Broken),
+    /// A session, alive.
     Open(Box<Opened>),
 }
 
-/// Stand-in.
-#[derive(Debug, thiserror::Error)]
-#[error("the session is too large")]
-pub struct SessionTooLarge;
+/// Why cookies are no session. For logs; a visitor is told nothing of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// One name came with two values, so somebody else may have set one. Another sign-in may meet the same cookies again,
+    /// so answer with a page rather than with a redirect that could go round in circles.
+    #[error("a session cookie came twice with different values")]
+    Ambiguous,
+    /// Pieces are missing, or there are more than a session may have.
+    #[error("the session's cookies are not complete")]
+    Incomplete,
+    /// The seal does not open here: another key, another site, or not ours at all.
+    #[error("the session's seal does not open")]
+    Unreadable,
+    /// It was a session, and its idle or absolute lifetime is over.
+    #[error("the session has ended")]
+    Ended,
+}
 
-/// Stand-in.
+/// A session from the browser's cookies.
+#[derive(Debug, PartialEq)]
+pub struct Opened {
+    /// The session.
+    pub session: Session,
+    /// Whether the answer should write it anew, with [`Session::used`] set to now: because the time of last use has grown
+    /// old, or because a key opened it that is no longer the first.
+    pub reseal: bool,
+}
+
+/// The session does not fit into the cookies it may have.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the session would take {bytes} bytes of cookies and may have {limit}; most of it is {biggest} ({biggest_bytes} bytes); \
+     ask the provider for less, or raise `session.max_cookie_bytes` and the header limits of every proxy on the way"
+)]
+pub struct SessionTooLarge {
+    /// What it would take, names included.
+    pub bytes: usize,
+    /// What it may have.
+    pub limit: usize,
+    /// The part that takes most.
+    pub biggest: &'static str,
+    /// What that part takes before compression.
+    pub biggest_bytes: usize,
+}
+
+/// Why a session was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// Stand-in.
+    /// It is too large.
     #[error(transparent)]
     TooLarge(#[from] SessionTooLarge),
-    /// Stand-in for every other cause.
-    #[error("it can't be sealed")]
-    Seal,
+    /// It can't be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The cookies' name can't be written.
+    #[error(transparent)]
+    Name(#[from] Unwritable),
 }
 
 impl SessionCookies {
-    /// Stand-in.
-    pub fn read(&self, headers: &HeaderMap, _site_host: &str, _now: Timestamp) -> Reading {
-        let Some(value) = find(headers, "__Host-s=") else { return Reading::Absent };
-        let opened = URL_SAFE_NO_PAD.decode(value).ok().and_then(|bytes| postcard::from_bytes(&bytes).ok());
-        opened.map_or(Reading::Broken, |session| Reading::Open(Box::new(Opened { session, reseal: false })))
+    /// Cookies as `settings` say, sealed with `keyring`. `secure` says that browsers reach this site over TLS.
+    pub fn new(keyring: Arc<Keyring>, settings: &SessionSettings, secure: bool) -> Self {
+        Self {
+            keyring,
+            names: CookieNames::new(&settings.cookie_name, secure),
+            lifetimes: Lifetimes { idle: settings.idle, absolute: settings.lifetime },
+            limit: settings.max_cookie_bytes,
+            secure,
+        }
     }
 
-    /// Stand-in.
+    /// How long sessions last: an opened session that is kept must be asked [`Lifetimes::is_alive`] at each use.
+    pub const fn lifetimes(&self) -> &Lifetimes {
+        &self.lifetimes
+    }
+
+    /// The names, for whoever strips our cookies on the way to an upstream.
+    pub const fn names(&self) -> &CookieNames {
+        &self.names
+    }
+
+    /// See [`CookieNames::is_ours`].
+    pub fn is_ours(&self, name: &[u8]) -> bool {
+        self.names.is_ours(name)
+    }
+
+    /// The session's cookies as they came, not opened. Equal bytes on one site are the same session, so they can be the
+    /// key of a table of opened sessions.
+    pub fn raw<'a>(&self, headers: &'a HeaderMap) -> RawSession<'a> {
+        chunks::gather(&self.names, headers, self.limit)
+    }
+
+    /// What the browser's cookies say at `now`, on the site with this host.
+    pub fn read(&self, headers: &HeaderMap, site_host: &str, now: Timestamp) -> Reading {
+        match self.raw(headers) {
+            RawSession::Absent => Reading::Absent,
+            RawSession::Ambiguous => Reading::Broken(Broken::Ambiguous),
+            RawSession::Incomplete => Reading::Broken(Broken::Incomplete),
+            RawSession::Whole(joined) => self.open(&joined, site_host, now),
+        }
+    }
+
+    /// Opens the bytes of [`RawSession::Whole`].
+    pub fn open(&self, joined: &[u8], site_host: &str, now: Timestamp) -> Reading {
+        let Some((session, by_first_key)) = self.unseal(joined, site_host) else {
+            return Reading::Broken(Broken::Unreadable);
+        };
+        if !self.lifetimes.is_alive(&session, now) {
+            return Reading::Broken(Broken::Ended);
+        }
+        let reseal = !by_first_key || now.since(session.used) >= self.lifetimes.renew_after();
+        Reading::Open(Box::new(Opened { session, reseal }))
+    }
+
+    /// The `Set-Cookie` values that put `session` into the browser that sent `headers`, and clear what it holds of a
+    /// longer session before.
     ///
     /// # Errors
-    /// Over 4 KiB.
+    /// When the session is larger than its cookies may be, or can't be sealed.
     pub fn write(
         &self,
         session: &Session,
-        _headers: &HeaderMap,
-        _site_host: &str,
-        _now: Timestamp,
+        headers: &HeaderMap,
+        site_host: &str,
+        now: Timestamp,
     ) -> Result<Vec<HeaderValue>, WriteError> {
-        let text = postcard::to_stdvec(session).map(|bytes| URL_SAFE_NO_PAD.encode(bytes)).unwrap_or_default();
-        if text.len() > 4096 {
-            return Err(SessionTooLarge.into());
+        let plain = encode::encode(session).map_err(|NotEncodable| self.too_large(session, encode::MAX_UNFOLDED))?;
+        let room = set_cookie::room(self.names.chunk(MAX_CHUNKS).len());
+        let length = ((plain.len() + OVERHEAD) * 4).div_ceil(3);
+        let names_length = |count: usize| -> usize { (0..count).map(|index| self.names.chunk(index).len() + 1).sum() };
+        let bytes_of = |count: usize| names_length(count) + chunks::prefix(count).len() + length;
+        let count = chunks::count_for(length, room).filter(|&count| bytes_of(count) <= self.limit);
+        let count = count.ok_or_else(|| self.too_large(session, bytes_of(length.div_ceil(room.max(1)))))?;
+
+        let sealed = self.keyring.seal(Purpose::Session, &self.context(site_host, &[count_byte(count)]), &plain)?;
+        let text = chunks::prefix(count) + &URL_SAFE_NO_PAD.encode(sealed);
+        let life = self.lifetimes.ends(session).since(now);
+        let mut cookies = Vec::with_capacity(count);
+        for (index, piece) in chunks::split(&text, room).into_iter().enumerate() {
+            cookies.push(set_cookie::set(&self.names.chunk(index), piece, self.secure, life)?);
         }
-        Ok(HeaderValue::from_str(&format!("__Host-s={text}; Path=/; Secure; HttpOnly; SameSite=Lax"))
-            .into_iter()
-            .collect())
+        cookies.extend(self.clear_from(count, headers));
+        Ok(cookies)
     }
 
-    /// Stand-in.
-    pub fn clear(&self, _headers: &HeaderMap) -> Vec<HeaderValue> {
-        vec![HeaderValue::from_static("__Host-s=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0")]
+    /// The `Set-Cookie` values that clear every cookie of a session that the browser sent.
+    pub fn clear(&self, headers: &HeaderMap) -> Vec<HeaderValue> {
+        self.clear_from(0, headers).collect()
+    }
+
+    fn clear_from(&self, first: usize, headers: &HeaderMap) -> impl Iterator<Item = HeaderValue> {
+        let mut sent = [false; MAX_CHUNKS];
+        for (name, _) in cookie_scan::pairs(headers) {
+            if let Some(CookieKind::Session(index)) = self.names.kind(name)
+                && let Some(slot) = sent.get_mut(index)
+            {
+                *slot = true;
+            }
+        }
+        let sent = sent.into_iter().enumerate().skip(first).filter(|(_, sent)| *sent);
+        sent.filter_map(|(index, _)| set_cookie::clear(&self.names.chunk(index), self.secure))
+    }
+
+    fn unseal(&self, joined: &[u8], site_host: &str) -> Option<(Session, bool)> {
+        let (count, text) = chunks::split_prefix(joined)?;
+        let sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let opened = self.keyring.open(Purpose::Session, &self.context(site_host, &[count_byte(count)]), &sealed)?;
+        Some((encode::decode(&opened.plain)?, opened.by_first_key))
+    }
+
+    fn context<'a>(&'a self, site_host: &'a str, count: &'a [u8; 1]) -> [&'a [u8]; 3] {
+        [self.names.session().as_bytes(), site_host.as_bytes(), count]
+    }
+
+    fn too_large(&self, session: &Session, bytes: usize) -> SessionTooLarge {
+        let (biggest, biggest_bytes) = biggest_part(session);
+        SessionTooLarge { bytes, limit: self.limit, biggest, biggest_bytes }
     }
 }
 
-/// Stand-in.
-pub fn find(headers: &HeaderMap, start: &str) -> Option<String> {
-    let mut crumbs =
-        headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split("; "));
-    crumbs.find_map(|crumb| crumb.strip_prefix(start)).map(str::to_owned)
+/// A count as the seal binds it. Counts are below 65, so none is cut short.
+fn count_byte(count: usize) -> u8 {
+    u8::try_from(count).unwrap_or(u8::MAX)
+}
+
+fn biggest_part(session: &Session) -> (&'static str, usize) {
+    let token = |token: &Option<String>| token.as_ref().map_or(0, String::len);
+    let names = |names: &[String]| names.iter().map(String::len).sum();
+    let claims = serde_json::to_string(&session.principal.claims).map_or(0, |text| text.len());
+    let parts = [
+        ("the access token", token(&session.tokens.access_token)),
+        ("the refresh token", token(&session.tokens.refresh_token)),
+        ("the ID token", token(&session.tokens.id_token)),
+        ("the list of groups", names(&session.principal.groups)),
+        ("the list of roles", names(&session.principal.roles)),
+        ("the claims", claims),
+    ];
+    parts.into_iter().max_by_key(|(_, bytes)| *bytes).unwrap_or(("the session", 0))
 }

@@ -1,5 +1,13 @@
 //! Floor 3: what a browser holds: the session after a sign-in, and the flow while one is on its way.
 
 pub mod cookie;
+pub mod chunks;
+pub mod cookie;
+pub mod encode;
 pub mod flow;
 pub mod model;
+pub mod names;
+pub mod set_cookie;
+
+#[cfg(test)]
+mod tests;
