@@ -186,8 +186,8 @@ pub struct UpstreamSettings {
     pub url: Url,
     /// Name of the identity header preset, known to exist.
     pub identity: String,
-    /// Own headers: name → template such as `{claims.team}`.
-    pub headers: BTreeMap<HeaderName, String>,
+    /// Own headers: name and template such as `{claims.team}`; no name twice.
+    pub headers: Vec<(HeaderName, String)>,
     /// The token it gets.
     pub token: TokenSettings,
     /// Whether it sees the host that the visitor asked for, rather than its own.
