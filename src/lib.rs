@@ -16,4 +16,6 @@ pub mod http;
 pub mod identity;
 pub mod page;
 pub mod provider;
+pub mod seal;
 pub mod session;
+pub mod token;

@@ -1,0 +1,3 @@
+//! Floor 3: which token an upstream gets.
+
+pub mod relay;
