@@ -314,6 +314,7 @@ mod tests {
             "9f86d081884c7d659a2feaa0c55ad015",
             "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
             "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+            "xyyxyxxyxyyxxyxyyxxyxyyxxxyxyyyxyxxy",
             "change-me! please change-me! please ",
             "portcullis-gatewayportcullis-gateway",
             "0000000000000000000000000000000000000000000000000000000000000000",

@@ -94,14 +94,17 @@ pub(super) fn gather<'a>(names: &CookieNames, headers: &'a HeaderMap, limit: usi
 /// The pieces that the first one counts, joined. Pieces beyond the count are left over from a longer session, and ignored.
 fn join<'a>(found: &[Option<&'a [u8]>; MAX_CHUNKS], limit: usize) -> Option<Cow<'a, [u8]>> {
     let (count, _) = split_prefix((*found.first()?)?)?;
-    let pieces: Vec<&'a [u8]> = found.iter().take(count).copied().collect::<Option<_>>()?;
-    if pieces.iter().any(|piece| piece.is_empty()) || pieces.iter().map(|piece| piece.len()).sum::<usize>() > limit {
-        return None;
+    let pieces = found.iter().take(count);
+    let length = pieces.clone().try_fold(0, |sum: usize, piece| {
+        let bytes = piece.filter(|piece| !piece.is_empty())?.len();
+        sum.checked_add(bytes).filter(|sum| *sum <= limit)
+    })?;
+    if count == 1 {
+        return found.first().copied().flatten().map(Cow::Borrowed);
     }
-    match pieces.as_slice() {
-        [only] => Some(Cow::Borrowed(*only)),
-        many => Some(Cow::Owned(many.concat())),
-    }
+    let mut joined = Vec::with_capacity(length);
+    pieces.flatten().for_each(|piece| joined.extend_from_slice(piece));
+    Some(Cow::Owned(joined))
 }
 
 #[cfg(test)]

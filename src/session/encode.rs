@@ -9,7 +9,7 @@
 //! can mix text of their choice with a secret here, so nothing that a visitor may choose per request, such as where to
 //! return to, has a place in a session.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write as _};
 
 use flate2::Compression;
 use flate2::read::DeflateDecoder;
@@ -66,11 +66,15 @@ fn read(plain: &[u8]) -> Option<Session> {
     rest.is_empty().then_some(session)
 }
 
-/// Inflates as far as the bound, and one byte further to see whether there is more.
 fn inflate(deflated: &[u8]) -> Option<Vec<u8>> {
+    read_bounded(DeflateDecoder::new(deflated))
+}
+
+/// Reads as far as the bound, and one byte further to see whether there is more.
+fn read_bounded(source: impl Read) -> Option<Vec<u8>> {
     let mut plain = Vec::new();
     let bound = u64::try_from(MAX_UNFOLDED + 1).ok()?;
-    DeflateDecoder::new(deflated).take(bound).read_to_end(&mut plain).ok()?;
+    source.take(bound).read_to_end(&mut plain).ok()?;
     (plain.len() <= MAX_UNFOLDED).then_some(plain)
 }
 
@@ -120,6 +124,11 @@ mod tests {
         assert!(bomb.len() < 100_000, "64 MiB in {} bytes", bomb.len());
         assert!(inflate(&bomb[2..]).is_none());
         assert!(decode(&bomb).is_none());
+
+        // It is not unfolded first and measured afterwards.
+        let mut source = std::io::repeat(0).take(1 << 24);
+        assert!(read_bounded(&mut source).is_none());
+        assert_eq!((1 << 24) - source.limit(), MAX_UNFOLDED as u64 + 1);
 
         let inside = vec![0_u8; MAX_UNFOLDED];
         let mut deflater = DeflateEncoder::new(Vec::new(), Compression::best());
