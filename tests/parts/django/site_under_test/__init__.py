@@ -1,0 +1,1 @@
+"""An ordinary Django project that trusts the gateway for who is asking."""

@@ -1,0 +1,89 @@
+// An independent OpenID provider that the gateway is tried against: npm's oidc-provider with one confidential client.
+//
+// Everything is said by environment variables, so that a test can choose its gateway's address freely:
+//   CLIENT_ID, CLIENT_SECRET        the one client, authenticated by client_secret_basic
+//   REDIRECT_URI                    its only redirect URI
+//   POST_LOGOUT_REDIRECT_URI        its only post-logout redirect URI
+//   ISSUER_HOST                     the host in the issuer, 127.0.0.1 when absent
+//   CLAIMS_IN_ID_TOKEN              "yes" puts the claims of the scopes into the ID token; UserInfo alone has them otherwise
+// Any login name signs in with any password. One line is printed when it serves: "ready http://127.0.0.1:PORT".
+
+import { createServer } from 'node:http';
+
+import Provider from 'oidc-provider';
+
+function required(name) {
+  const value = process.env[name];
+  if (!value) {
+    console.error(`server.mjs needs the environment variable ${name}`);
+    process.exit(2);
+  }
+  return value;
+}
+
+const client = {
+  client_id: required('CLIENT_ID'),
+  client_secret: required('CLIENT_SECRET'),
+  redirect_uris: [required('REDIRECT_URI')],
+  post_logout_redirect_uris: [required('POST_LOGOUT_REDIRECT_URI')],
+  token_endpoint_auth_method: 'client_secret_basic',
+  grant_types: ['authorization_code', 'refresh_token'],
+  response_types: ['code'],
+};
+
+// The login name is the subject; the one named alice is an administrator.
+function account(login) {
+  return {
+    accountId: login,
+    claims: async () => ({
+      sub: login,
+      email: `${login}@example.com`,
+      email_verified: true,
+      name: `${login.slice(0, 1).toUpperCase()}${login.slice(1)} Example`,
+      preferred_username: login,
+      groups: login === 'alice' ? ['staff', 'admins'] : ['staff'],
+    }),
+  };
+}
+
+const configuration = {
+  clients: [client],
+  claims: {
+    openid: ['sub'],
+    email: ['email', 'email_verified'],
+    profile: ['name', 'preferred_username'],
+    groups: ['groups'],
+  },
+  scopes: ['openid', 'offline_access', 'email', 'profile', 'groups'],
+  conformIdTokenClaims: process.env.CLAIMS_IN_ID_TOKEN !== 'yes',
+  pkce: { required: () => true },
+  features: {
+    devInteractions: { enabled: true },
+    rpInitiatedLogout: { enabled: true },
+    revocation: { enabled: true },
+    userinfo: { enabled: true },
+  },
+  findAccount: async (_context, id) => account(id),
+  cookies: { keys: ['only-for-tests-on-loopback'] },
+  ttl: { AccessToken: 300, AuthorizationCode: 60, IdToken: 300, Interaction: 600, Session: 3600, Grant: 3600, RefreshToken: 3600 },
+};
+
+// The port must be known before the issuer is, so the server listens first and gets its handler after.
+const server = createServer();
+server.listen(0, '127.0.0.1', () => {
+  const issuer = `http://${process.env.ISSUER_HOST ?? '127.0.0.1'}:${server.address().port}`;
+  const provider = new Provider(issuer, configuration);
+  for (const event of ['authorization.error', 'grant.error', 'end_session.error', 'userinfo.error', 'server_error']) {
+    provider.on(event, (_context, error) => {
+      console.error(`${event}: ${error.error ?? error.name}: ${error.error_description ?? error.message}`);
+    });
+  }
+  server.on('request', provider.callback());
+  console.log(`ready ${issuer}`);
+});
+for (const signal of ['SIGTERM', 'SIGINT']) {
+  process.on(signal, () => {
+    server.closeAllConnections();
+    server.close(() => process.exit(0));
+  });
+}
