@@ -1,6 +1,11 @@
 //! The shape of the house: imports point down the floors only, files stay small and say what they are for.
 
-#![allow(clippy::expect_used, reason = "a check that can not read the sources must fail loudly")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::tests_outside_test_module,
+    reason = "this whole crate is a test: what fails here is to fail loudly"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,44 @@
+//! The commands that answer and end.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::support::gateway::{GatewayConfig, run};
+
+#[test]
+fn keygen_prints_32_random_bytes() {
+    let keys: Vec<String> = (0..2).map(|_| run(&["keygen"]).out.trim().to_owned()).collect();
+    for key in &keys {
+        assert_eq!(URL_SAFE_NO_PAD.decode(key).expect("base64url without padding").len(), 32, "{key}");
+    }
+    assert_ne!(keys[0], keys[1]);
+}
+
+#[test]
+fn check_is_content_with_a_good_file_and_needs_no_network() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = folder.path().join("portcullis.toml");
+    let config = GatewayConfig::new("https://app.example.com")
+        .provider("https://login.example.com", "a client secret")
+        .upstream("app", "http://127.0.0.1:3000");
+    std::fs::write(&file, config.text()).expect("a file can be written");
+    let ran = run(&["check", "--config", file.to_str().expect("a plain path")]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(!format!("{ran:?}").contains("a client secret"), "a secret is never printed");
+}
+
+#[test]
+fn a_config_file_that_is_not_there_is_a_mistake() {
+    for command in ["serve", "check"] {
+        let ran = run(&[command, "--config", "/nowhere/portcullis.toml"]);
+        assert!(ran.code.is_some_and(|code| code != 0), "{ran:?}");
+        assert!(ran.err.contains("/nowhere/portcullis.toml"), "{ran:?}");
+    }
+}
+
+#[test]
+fn an_unknown_command_is_explained() {
+    let ran = run(&["srve"]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.err.contains("serve"), "{ran:?}");
+}

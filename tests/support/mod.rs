@@ -1,0 +1,68 @@
+//! What the black-box tests share: the gateway as a process, clients that look at exact bytes, a recording upstream, real parts.
+//!
+//! Everything here blocks on plain sockets, so that a test reads from top to bottom and nothing of the gateway's own HTTP
+//! library stands between a test and the bytes on the wire.
+
+#![allow(dead_code, reason = "each test crate uses the helpers it needs")]
+#![allow(unreachable_pub, reason = "a module of a test crate has no outside")]
+
+pub mod answer;
+pub mod browser;
+pub mod client;
+pub mod forms;
+pub mod gateway;
+pub mod jar;
+pub mod parts;
+pub mod process;
+pub mod upstream;
+pub mod webdriver;
+pub mod websocket;
+pub mod wire;
+
+use std::fmt::Write as _;
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+
+/// A session key as `portcullis keygen` makes one; known to everybody, so good for tests alone.
+pub const SESSION_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+
+/// The longest that a test waits for anything to start or answer.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A port of the loopback address that nobody listens on.
+///
+/// The ports stand below the range that the system hands out by itself, so that no outgoing connection takes one between this
+/// call and its use.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 1000).expect("below 1000") * 10;
+    for _ in 0..10_000 {
+        let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port between 20000 and 30000");
+}
+
+/// Lets time pass.
+#[allow(clippy::disallowed_methods, reason = "a test's own thread may sleep; it is no worker")]
+pub fn pause(span: Duration) {
+    std::thread::sleep(span);
+}
+
+/// SHA-256 in lower-case hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA256, bytes).as_ref())
+}
+
+/// Bytes in lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string can't fail");
+        text
+    })
+}

@@ -1,0 +1,147 @@
+//! The real programs that the gateway is tried against; `tests/parts/install` brings them.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::PATIENCE;
+use super::process::{Process, ready_address};
+use super::webdriver::WebDriver;
+
+/// A program that may not be on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// npm's oidc-provider, with Node.js.
+    OidcProvider,
+    /// Django, in a virtual environment.
+    Django,
+    /// Chromium and its driver.
+    Chromium,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Self::OidcProvider => "oidc-provider",
+            Self::Django => "django",
+            Self::Chromium => "chromium",
+        }
+    }
+
+    fn is_there(self) -> bool {
+        match self {
+            Self::OidcProvider => installed("oidc-provider/.installed").is_file() && on_path("node"),
+            Self::Django => installed("django/.installed").is_file(),
+            Self::Chromium => on_path("chromium") && on_path("chromedriver"),
+        }
+    }
+}
+
+/// Whether every one of `parts` is on this machine. When one is not, the test can't be run here: that is said on the real standard
+/// error, where no test runner hides it.
+///
+/// # Panics
+/// When one is missing and `PORTCULLIS_PARTS=required` says that none may be.
+pub fn are_there(test: &str, parts: &[Part]) -> bool {
+    let missing: Vec<&str> = parts.iter().filter(|part| !part.is_there()).map(|part| part.name()).collect();
+    if missing.is_empty() {
+        return true;
+    }
+    let names = missing.join(" ");
+    let message = format!("\n*** {test} WAS NOT RUN: {names} is missing. To install it: tests/parts/install {names}\n");
+    assert!(std::env::var("PORTCULLIS_PARTS").as_deref() != Ok("required"), "{message}");
+    // Not through the macros: the test runner would keep their output to itself when the test passes.
+    std::io::stderr().write_all(message.as_bytes()).expect("standard error can be written to");
+    false
+}
+
+/// npm's oidc-provider with the one client `app`.
+pub struct OidcProvider {
+    process: Process,
+    issuer: String,
+}
+
+impl OidcProvider {
+    /// The client's secret, with characters that must be encoded before HTTP Basic takes them (RFC 6749, section 2.3.1).
+    pub const SECRET: &'static str = "s:cr/et+ %1";
+
+    /// Starts it for a gateway at `public_url`.
+    pub fn start(public_url: &str) -> Self {
+        let mut command = Command::new("node");
+        command
+            .arg("server.mjs")
+            .current_dir(installed("oidc-provider"))
+            .env("CLIENT_ID", "app")
+            .env("CLIENT_SECRET", Self::SECRET)
+            .env("REDIRECT_URI", format!("{public_url}/.auth/callback/corp"))
+            .env("POST_LOGOUT_REDIRECT_URIS", format!("{public_url} {public_url}/ {public_url}/.auth/logout"));
+        let process = Process::start("oidc-provider", &mut command);
+        let issuer = process.wait_for(PATIENCE, ready_address);
+        Self { process, issuer }
+    }
+
+    /// Its issuer identifier.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// What it wrote.
+    pub fn logs(&self) -> String {
+        self.process.logs()
+    }
+}
+
+/// An ordinary Django project with a superuser `alice`.
+pub struct Django {
+    process: Process,
+    url: String,
+    state: TempDir,
+}
+
+impl Django {
+    /// Starts it behind a gateway at `public_url`.
+    pub fn start(public_url: &str) -> Self {
+        let state = tempfile::tempdir().expect("a temporary folder can be made");
+        let mut command = Command::new(installed("django/bin/python"));
+        command
+            .arg("serve.py")
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/parts/django"))
+            .env("PUBLIC_URL", public_url)
+            .env("STATE_DIR", state.path())
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        let process = Process::start("django", &mut command);
+        let url = process.wait_for(PATIENCE, ready_address);
+        Self { process, url, state }
+    }
+
+    /// Where it serves.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What it wrote.
+    pub fn logs(&self) -> String {
+        self.process.logs()
+    }
+
+    /// A file that was uploaded.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.state.path().join(name)
+    }
+}
+
+/// A Chromium without a screen.
+pub fn chromium() -> WebDriver {
+    WebDriver::start()
+}
+
+fn installed(path: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/parts")).join(path)
+}
+
+fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
