@@ -78,13 +78,13 @@ upstream = "app"
 
 /// What this machine lacks of the world that the shown files speak of: a second file, as operators layer them.
 fn this_machine(secrets: &Path, client_secret: bool) -> String {
+    let folder = secrets.to_str().expect("a plain path");
     let mut text = format!(
-        "[listen]\nhttp = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n\n[session]\nkeys = [{{ file = {:?} }}]\n",
-        secrets.join("session-key")
+        "[listen]\nhttp = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n\n[session]\nkeys = [{{ file = \"{folder}/session-key\" }}]\n"
     );
     if client_secret {
-        let file = secrets.join("client-secret");
-        text.push_str(&format!("\n[providers.corp]\nclient_secret = {{ file = {file:?} }}\n"));
+        let provider = format!("\n[providers.corp]\nclient_secret = {{ file = \"{folder}/client-secret\" }}\n");
+        text.push_str(&provider);
     }
     text
 }

@@ -1,4 +1,4 @@
-//! The gateway beside programs that we did not write: an independent OpenID provider, an ordinary Django project.
+//! The gateway beside programs that we did not write: an independent `OpenID` provider, an ordinary Django project.
 
 #![allow(
     clippy::expect_used,

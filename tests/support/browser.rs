@@ -20,7 +20,11 @@ pub struct Browser {
     pub fields: Vec<(String, String)>,
     /// Where it was redirected to since the last call, in order.
     pub trail: Vec<Url>,
-    addresses: BTreeMap<String, String>,
+    /// Redirects to a path with this beginning are not followed: the page is then the address that was not asked yet, with the
+    /// answer that led there.
+    pub stop_before: Option<String>,
+    /// Origins whose requests go to another address.
+    pub addresses: BTreeMap<String, String>,
 }
 
 /// A page that a browser came to.
@@ -137,20 +141,31 @@ impl Browser {
 
     fn follow(&mut self, mut url: Url, mut response: Response) -> Page {
         for _ in 0..MAX_STEPS {
-            let moved = matches!(response.status, 301 | 302 | 303 | 307 | 308);
-            let Some(location) = response.header("location").filter(|_| moved) else {
+            let Some(location) = where_next(&response) else {
                 return Page { url, response };
             };
             let fragment = url.fragment().map(str::to_owned);
-            url = url.join(location).unwrap_or_else(|error| panic!("{location}: {error}"));
+            url = url.join(&location).unwrap_or_else(|error| panic!("{location}: {error}"));
             if url.fragment().is_none() {
                 url.set_fragment(fragment.as_deref());
             }
             self.trail.push(url.clone());
+            if self.stop_before.as_ref().is_some_and(|start| url.path().starts_with(start)) {
+                return Page { url, response };
+            }
             response = self.send(&url, |request| request, "GET");
         }
         panic!("{url} redirects without end");
     }
+}
+
+/// Where an answer sends a browser on to: a redirect, or a page that goes on by itself.
+fn where_next(response: &Response) -> Option<String> {
+    if matches!(response.status, 301 | 302 | 303 | 307 | 308) {
+        return response.header("location").map(str::to_owned);
+    }
+    let is_page = response.header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
+    if is_page { forms::onward(&response.text()) } else { None }
 }
 
 impl Page {

@@ -32,10 +32,18 @@ impl Form {
 
     /// What it sends when nobody typed or chose anything: hidden inputs and texts as they stand.
     pub fn defaults(&self) -> Vec<(String, String)> {
-        let sent = |input: &&Input| {
-            !input.name.is_empty() && !matches!(input.kind.as_str(), "submit" | "radio" | "checkbox" | "file")
-        };
+        let chosen = |kind: &str| matches!(kind, "submit" | "radio" | "checkbox" | "file" | "select");
+        let sent = |input: &&Input| !input.name.is_empty() && !chosen(&input.kind);
         self.inputs.iter().filter(sent).map(|input| (input.name.clone(), input.value.clone())).collect()
+    }
+
+    /// What it sends when nobody typed or chose anything and the button with this name is pressed.
+    pub fn pressing(&self, button: &str) -> Vec<(String, String)> {
+        let pressed = self.inputs.iter().find(|input| input.kind == "submit" && input.name == button);
+        let pressed = pressed.unwrap_or_else(|| panic!("no button {button} in {self:?}"));
+        let mut fields = self.defaults();
+        fields.push((pressed.name.clone(), pressed.value.clone()));
+        fields
     }
 
     /// What it sends when `user` signs in: the name goes into the first text input, or presses the button that has it.
@@ -50,7 +58,7 @@ impl Form {
                 }
                 "password" => "any password",
                 "submit" | "radio" if input.value == user => user,
-                "submit" | "radio" | "checkbox" | "file" => continue,
+                "submit" | "radio" | "checkbox" | "file" | "select" => continue,
                 _ => &input.value,
             };
             fields.push((input.name.clone(), value.to_owned()));
@@ -86,7 +94,11 @@ pub fn forms(page: &str) -> Vec<Form> {
                     None => found.last_mut().filter(|_| inside),
                 };
                 if let Some(form) = form {
-                    let usual = if tag.name == "button" { "submit" } else { "text" };
+                    let usual = match tag.name.as_str() {
+                        "button" => "submit",
+                        "select" => "select",
+                        _ => "text",
+                    };
                     form.inputs.push(Input {
                         name: tag.attribute("name").unwrap_or_default(),
                         value: tag.attribute("value").unwrap_or_default(),
@@ -98,6 +110,15 @@ pub fn forms(page: &str) -> Vec<Form> {
         }
     }
     found
+}
+
+/// Where a page says that the browser goes by itself: `<meta http-equiv="refresh" content="0; url=…">`.
+pub fn onward(page: &str) -> Option<String> {
+    let is_refresh = |tag: &Tag| {
+        tag.name == "meta" && tag.attribute("http-equiv").is_some_and(|what| what.eq_ignore_ascii_case("refresh"))
+    };
+    let content = tags(page).into_iter().find(is_refresh)?.attribute("content")?;
+    content.split_once("url=").map(|(_, target)| target.trim().to_owned())
 }
 
 /// The target of every link of a page, as written.

@@ -178,6 +178,11 @@ impl WebDriver {
         self.post("/window", &json!({ "handle": window }));
     }
 
+    /// Makes the window as large as this, in pixels.
+    pub fn resize(&self, width: u32, height: u32) {
+        self.post("/window/rect", &json!({ "width": width, "height": height }));
+    }
+
     /// Takes a picture of the page that is shown, into `target/screenshots/NAME.png`; gives the file.
     pub fn screenshot(&self, name: &str) -> PathBuf {
         let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/screenshots"));
