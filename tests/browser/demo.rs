@@ -61,8 +61,7 @@ fn sign_out(browser: &WebDriver, gateway: &Gateway) {
 /// Opens `/.auth/me`: the status, and the principal. A script could not ask for it on our own pages, whose policy forbids that.
 fn me(browser: &WebDriver, gateway: &Gateway) -> (u64, Value) {
     browser.open(&gateway.at("/.auth/me"));
-    let status = browser.run("return performance.getEntriesByType('navigation')[0].responseStatus");
-    (status.as_u64().unwrap_or_default(), serde_json::from_str(&browser.visible_text()).unwrap_or_default())
+    (browser.status(), browser.json())
 }
 
 fn names_alice(text: &str) -> bool {

@@ -2,9 +2,25 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::support::answer::Answer;
 use crate::support::parts::{self, Part};
 use crate::support::upstream::Upstream;
+
+#[test]
+fn json_and_the_status_of_a_page_are_read_under_the_strictest_policy() {
+    if !parts::are_there("browser::json", &[Part::Chromium]) {
+        return;
+    }
+    let site = Upstream::start();
+    let refused = Answer::json(&json!({"name": "Álice", "list": [1, 2]})).with_status(401);
+    site.on("/me", refused.header("Content-Security-Policy", "default-src 'none'; sandbox; frame-ancestors 'none'"));
+    let browser = parts::chromium();
+    browser.open(&format!("{}/me", site.url()));
+    assert_eq!(browser.status(), 401);
+    assert_eq!(browser.json(), json!({"name": "Álice", "list": [1, 2]}));
+}
 
 #[test]
 fn the_driver_types_clicks_goes_back_and_takes_pictures() {

@@ -92,6 +92,17 @@ impl WebDriver {
         text(&self.run("return document.body ? document.body.innerText : ''"))
     }
 
+    /// The status code that the page that is shown came with.
+    pub fn status(&self) -> u64 {
+        let status = self.run("return performance.getEntriesByType('navigation')[0].responseStatus");
+        status.as_u64().unwrap_or_default()
+    }
+
+    /// The page that is shown as JSON; `null` when it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.visible_text()).unwrap_or_default()
+    }
+
     /// Presses Back.
     pub fn back(&self) {
         self.post("/back", &json!({}));
