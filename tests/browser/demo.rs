@@ -107,6 +107,7 @@ fn after_signing_out_back_shows_nothing_private() {
     sign_in(&browser, &gateway, "alice", "/private");
     assert!(names_alice(&browser.visible_text()), "{}", browser.source());
     sign_out(&browser, &gateway);
+    browser.wait_for_url(&gateway.at("/.auth/signed-out"));
     browser.screenshot("4-signed-out");
     assert!(!names_alice(&browser.visible_text()), "{}", browser.source());
 

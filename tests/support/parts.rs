@@ -76,7 +76,7 @@ impl OidcProvider {
             .env("CLIENT_ID", "app")
             .env("CLIENT_SECRET", Self::SECRET)
             .env("REDIRECT_URI", format!("{public_url}/.auth/callback/corp"))
-            .env("POST_LOGOUT_REDIRECT_URIS", format!("{public_url} {public_url}/ {public_url}/.auth/logout"));
+            .env("POST_LOGOUT_REDIRECT_URI", format!("{public_url}/.auth/signed-out"));
         let process = Process::start("oidc-provider", &mut command);
         let issuer = process.wait_for(PATIENCE, ready_address);
         Self { process, issuer }

@@ -3,7 +3,7 @@
 // Everything is said by environment variables, so that a test can choose its gateway's address freely:
 //   CLIENT_ID, CLIENT_SECRET        the one client, authenticated by client_secret_basic
 //   REDIRECT_URI                    its only redirect URI
-//   POST_LOGOUT_REDIRECT_URIS       its post-logout redirect URIs, with a space between them
+//   POST_LOGOUT_REDIRECT_URI        its only post-logout redirect URI
 //   ISSUER_HOST                     the host in the issuer, 127.0.0.1 when absent
 //   CLAIMS_IN_ID_TOKEN              "yes" puts the claims of the scopes into the ID token; UserInfo alone has them otherwise
 // Any login name signs in with any password. One line is printed when it serves: "ready http://127.0.0.1:PORT".
@@ -25,7 +25,7 @@ const client = {
   client_id: required('CLIENT_ID'),
   client_secret: required('CLIENT_SECRET'),
   redirect_uris: [required('REDIRECT_URI')],
-  post_logout_redirect_uris: required('POST_LOGOUT_REDIRECT_URIS').split(' '),
+  post_logout_redirect_uris: [required('POST_LOGOUT_REDIRECT_URI')],
   token_endpoint_auth_method: 'client_secret_basic',
   grant_types: ['authorization_code', 'refresh_token'],
   response_types: ['code'],
