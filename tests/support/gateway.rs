@@ -65,6 +65,14 @@ impl GatewayConfig {
         self
     }
 
+    /// The provider `corp`, with another client.
+    #[must_use]
+    pub fn client(mut self, issuer: &str, client_id: &str, client_secret: &str) -> Self {
+        self = self.provider(issuer, client_secret);
+        self.provider[1] = format!("client_id = {client_id:?}");
+        self
+    }
+
     /// A further line of `[providers.corp]`.
     #[must_use]
     pub fn provider_line(mut self, line: &str) -> Self {
