@@ -7,6 +7,7 @@
 pub mod base;
 pub mod config;
 pub mod forward;
+pub mod demo;
 pub mod http;
 pub mod identity;
 pub mod net;
