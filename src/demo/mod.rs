@@ -24,3 +24,5 @@ mod answer;
 mod body;
 mod form;
 mod listen;
+#[cfg(test)]
+mod testing;

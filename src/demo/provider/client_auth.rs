@@ -14,29 +14,46 @@ use crate::demo::provider::options::Client;
 use crate::demo::provider::route::Asked;
 
 /// An error of the token endpoint (RFC 6749, section 5.2).
-pub(crate) fn refuse(status: StatusCode, error: &str, description: &str) -> Answer {
-    json(status, &json!({"error": error, "error_description": description}))
+pub(crate) struct TokenError {
+    status: StatusCode,
+    error: &'static str,
+    description: String,
 }
 
-fn unknown_client() -> Answer {
-    let mut answer = refuse(StatusCode::UNAUTHORIZED, "invalid_client", "the client did not authenticate");
-    let challenge = HeaderValue::from_static("Basic realm=\"development provider\", charset=\"UTF-8\"");
-    answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-    answer
+impl TokenError {
+    /// The request is wrong in itself, or what it brings is: 400.
+    pub(crate) fn bad(error: &'static str, description: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, error, description: description.into() }
+    }
+
+    fn unknown_client() -> Self {
+        let description = "the client did not authenticate".to_owned();
+        Self { status: StatusCode::UNAUTHORIZED, error: "invalid_client", description }
+    }
+
+    /// As an answer. A 401 says how to authenticate.
+    pub(crate) fn answer(&self) -> Answer {
+        let mut answer = json(self.status, &json!({"error": self.error, "error_description": self.description}));
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Basic realm=\"development provider\", charset=\"UTF-8\"");
+            answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        answer
+    }
 }
 
 /// The client, by `client_secret_basic`, `client_secret_post` or, when it has no secret, `none`.
 ///
 /// # Errors
-/// The answer that says why not.
-pub(crate) fn authenticate<'a>(state: &'a State, asked: &Asked) -> Result<&'a Client, Answer> {
-    let bad = |text: &str| refuse(StatusCode::BAD_REQUEST, "invalid_request", text);
+/// Why not.
+pub(crate) fn authenticate<'a>(state: &'a State, asked: &Asked) -> Result<&'a Client, TokenError> {
+    let bad = |text: &str| TokenError::bad("invalid_request", text);
     let one = |name| asked.form.one(name).map_err(|repeated| bad(&repeated.to_string()));
     let (id, secret) = (one("client_id")?, one("client_secret")?);
     let (id, secret) = match asked.headers.get(AUTHORIZATION) {
         Some(_) if secret.is_some() => return Err(bad("the client authenticates in two ways at once")),
         Some(value) => {
-            let (basic_id, basic_secret) = basic(value).ok_or_else(unknown_client)?;
+            let (basic_id, basic_secret) = basic(value).ok_or_else(TokenError::unknown_client)?;
             if id.is_some_and(|id| id != basic_id) {
                 return Err(bad("client_id is not the one that authenticates"));
             }
@@ -44,7 +61,7 @@ pub(crate) fn authenticate<'a>(state: &'a State, asked: &Asked) -> Result<&'a Cl
         }
         None => (id.unwrap_or_default().to_owned(), secret.map(str::to_owned)),
     };
-    let client = state.client(&id).ok_or_else(unknown_client)?;
+    let client = state.client(&id).ok_or_else(TokenError::unknown_client)?;
     match (&client.secret, &secret) {
         (None, None) => Ok(client),
         (Some(right), Some(given))
@@ -52,7 +69,7 @@ pub(crate) fn authenticate<'a>(state: &'a State, asked: &Asked) -> Result<&'a Cl
         {
             Ok(client)
         }
-        _ => Err(unknown_client()),
+        _ => Err(TokenError::unknown_client()),
     }
 }
 

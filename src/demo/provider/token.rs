@@ -12,17 +12,13 @@ use crate::base::random;
 use crate::demo::answer::{Answer, json, text};
 use crate::demo::form::Repeated;
 use crate::demo::provider::State;
-use crate::demo::provider::client_auth::{authenticate, refuse};
+use crate::demo::provider::client_auth::{TokenError, authenticate};
 use crate::demo::provider::guard;
 use crate::demo::provider::id_token;
 use crate::demo::provider::misbehaviour::Misbehaviour;
 use crate::demo::provider::options::Client;
 use crate::demo::provider::route::Asked;
 use crate::demo::provider::store::Grant;
-
-fn bad(error: &str, description: &str) -> Answer {
-    refuse(StatusCode::BAD_REQUEST, error, description)
-}
 
 /// `/token`.
 pub(crate) async fn token(state: &Arc<State>, asked: &Asked) -> Answer {
@@ -31,24 +27,27 @@ pub(crate) async fn token(state: &Arc<State>, asked: &Asked) -> Answer {
         _ => None,
     });
     if let Some((error, description)) = refusals.first() {
-        return bad(error, description);
+        return json(StatusCode::BAD_REQUEST, &json!({"error": error, "error_description": description}));
     }
     let (client, grant) = match redeem(state, asked) {
         Ok(found) => found,
-        Err(answer) => return answer,
+        Err(fault) => return fault.answer(),
     };
     match tokens(state, client, grant).await {
         Ok(answer) => answer,
-        Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "no token can be made"),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "No token can be made.\n"),
     }
 }
 
 /// Who asks and what for.
-fn redeem<'a>(state: &'a State, asked: &Asked) -> Result<(&'a Client, Grant), Answer> {
+fn redeem<'a>(state: &'a State, asked: &Asked) -> Result<(&'a Client, Grant), TokenError> {
     let client = authenticate(state, asked)?;
-    let one = |name| asked.form.one(name).map_err(|repeated: Repeated| bad("invalid_request", &repeated.to_string()));
+    let one = |name| {
+        asked.form.one(name).map_err(|repeated: Repeated| TokenError::bad("invalid_request", repeated.to_string()))
+    };
     let need = |name: &'static str| {
-        one(name).and_then(|value| value.ok_or_else(|| bad("invalid_request", &format!("`{name}` is missing"))))
+        one(name)
+            .and_then(|value| value.ok_or_else(|| TokenError::bad("invalid_request", format!("`{name}` is missing"))))
     };
     let now = state.now();
     let grant = match one("grant_type")? {
@@ -62,9 +61,14 @@ fn redeem<'a>(state: &'a State, asked: &Asked) -> Result<(&'a Client, Grant), An
             let used = guard(&state.store).use_refresh(token, &client.id, now);
             used.map(|grant| Grant { nonce: None, ..grant })
         }
-        _ => return Err(bad("unsupported_grant_type", "grant_type must be `authorization_code` or `refresh_token`")),
+        _ => {
+            return Err(TokenError::bad(
+                "unsupported_grant_type",
+                "grant_type must be `authorization_code` or `refresh_token`",
+            ));
+        }
     };
-    grant.map(|grant| (client, grant)).map_err(|why| bad("invalid_grant", why))
+    grant.map(|grant| (client, grant)).map_err(|why| TokenError::bad("invalid_grant", why))
 }
 
 /// The token response (RFC 6749, section 5.1; OpenID Connect Core 1.0, section 3.1.3.3).
@@ -110,13 +114,13 @@ pub(crate) fn token_id() -> std::io::Result<String> {
 pub(crate) fn revoke(state: &Arc<State>, asked: &Asked) -> Answer {
     let client = match authenticate(state, asked) {
         Ok(client) => client,
-        Err(answer) => return answer,
+        Err(fault) => return fault.answer(),
     };
     match asked.form.one("token") {
         Ok(Some(token)) => {
             guard(&state.store).revoke(token, &client.id);
             text(StatusCode::OK, "")
         }
-        _ => bad("invalid_request", "`token` must come once"),
+        _ => TokenError::bad("invalid_request", "`token` must come once").answer(),
     }
 }
