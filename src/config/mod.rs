@@ -1,4 +1,16 @@
 //! Floor 1: text → raw → settings, with every mistake and its place. Pure but for reading the files it is given.
+//!
+//! [`source::load`] is the way in. `raw` turns every source into one tree whose values know where they came from,
+//! `check` turns the tree into [`settings::Settings`], and `problem` tells people what is wrong.
 
+mod check;
+mod env;
+pub mod problem;
+mod raw;
 pub mod secret;
+pub mod session_key;
 pub mod settings;
+pub mod source;
+
+pub use problem::{Problem, Problems};
+pub use source::{LoadRequest, load};

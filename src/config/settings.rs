@@ -13,6 +13,23 @@ use url::Url;
 
 use super::secret::SecretSource;
 
+/// Identity header presets of this release.
+pub const KNOWN_IDENTITY_PRESETS: [&str; 9] = [
+    "portcullis",
+    "oauth2-proxy",
+    "authelia",
+    "authentik",
+    "gatekeeper",
+    "caddy-security",
+    "remote-user",
+    "grafana",
+    "vouch",
+];
+
+/// Identity header presets that are part of the contract, but not of this release.
+pub const FUTURE_IDENTITY_PRESETS: [&str; 7] =
+    ["pomerium", "mod_auth_openidc", "aws-alb", "google-iap", "cloudflare-access", "azure-easyauth", "traefik"];
+
 /// One config, checked as a whole.
 #[derive(Clone, Debug)]
 pub struct Settings {

@@ -1,0 +1,86 @@
+//! What can be said on the command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::LoadRequest;
+
+/// A reverse proxy that signs people in.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, about, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve requests until told to stop.
+    Serve(ConfigArgs),
+    /// Tell every mistake in a config; exit 1 if there is one. Uses no network.
+    Check(ConfigArgs),
+    /// Run the gateway, a development identity provider and a sample application in one process.
+    Demo(DemoArgs),
+    /// Write a new session key: 32 random bytes in base64url.
+    Keygen,
+}
+
+/// Which config.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// A config file; may be given several times, later ones over earlier ones. TOML, or YAML and JSON by file ending.
+    /// Without it: ./portcullis.toml, then /etc/portcullis/portcullis.toml.
+    #[arg(long = "config", short = 'c', value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// One key over every file and variable, dots between levels: --set session.idle=8h
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+}
+
+impl ConfigArgs {
+    /// What to load: these files and keys, over this process's environment.
+    pub(crate) fn request(&self) -> LoadRequest {
+        LoadRequest::of_process(self.files.clone(), self.sets.clone())
+    }
+}
+
+/// How to run the demo.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Where it listens.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn files_and_keys_keep_their_order() {
+        let read = Arguments::try_parse_from(
+            ["portcullis", "check", "--config", "a.toml", "--set", "drain=1s", "-c", "b.yaml", "--set", "log.level=debug"],
+        );
+        let Command::Check(args) = read.unwrap().command else { panic!("not `check`") };
+        assert_eq!(args.files, [PathBuf::from("a.toml"), PathBuf::from("b.yaml")]);
+        assert_eq!(args.sets, ["drain=1s", "log.level=debug"]);
+    }
+
+    #[test]
+    fn the_demo_listens_where_the_contract_says() {
+        let read = Arguments::try_parse_from(["portcullis", "demo"]);
+        let Command::Demo(args) = read.unwrap().command else { panic!("not `demo`") };
+        assert_eq!(args.listen, SocketAddr::from(([127, 0, 0, 1], 8080)));
+    }
+}

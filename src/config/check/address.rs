@@ -1,0 +1,174 @@
+//! URLs, networks and sockets as operators write them.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use url::{Host, Url};
+
+use crate::config::raw::report::{Wrong, printable};
+use crate::config::settings::ListenAddress;
+
+/// An http or https origin (RFC 6454, section 4): scheme, host and port, nothing more. Messages never repeat the text,
+/// which may hold a password.
+pub(super) fn origin(text: &str) -> Result<Url, Wrong> {
+    let url = web_url(text)?;
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return Err(Wrong::new("this URL has a path, a query or a fragment")
+            .note(format!("write the origin alone: \"{}\"", url.origin().ascii_serialization())));
+    }
+    Ok(url)
+}
+
+/// An http or https URL with a host and without user information.
+pub(super) fn web_url(text: &str) -> Result<Url, Wrong> {
+    let example = "write it like \"https://app.example.com\"";
+    if !(text.starts_with("https://") || text.starts_with("http://")) {
+        return Err(Wrong::new("this is no http or https URL").note(example));
+    }
+    // The parser of browsers mends these silently, and then two readers may see two hosts.
+    if text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
+        return Err(Wrong::new("this URL holds white space, a control character or `\\`").note(example));
+    }
+    let url = Url::parse(text).map_err(|error| Wrong::new(format!("this is no URL: {error}")).note(example))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Wrong::new("this URL holds a user name or password").note("leave out everything before the `@`"));
+    }
+    if url.host_str().is_none_or(|host| host.is_empty() || host.contains('*')) {
+        return Err(Wrong::new("this URL names no single host").note(example));
+    }
+    if url.port() == Some(0) {
+        return Err(Wrong::new("port 0 can't be reached").note(example));
+    }
+    Ok(url)
+}
+
+/// Whether only this machine can be meant, so that plain http is safe: browsers treat these hosts as secure (Secure
+/// Contexts, section 3.1).
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// A network such as `10.0.0.0/8`, or one address.
+pub(super) fn network(text: &str) -> Result<IpNet, Wrong> {
+    let network = match (text.parse::<IpNet>(), text.parse::<IpAddr>()) {
+        (Ok(network), _) => network,
+        (_, Ok(address)) => IpNet::from(address),
+        _ => {
+            return Err(Wrong::new(format!("`{}` is no network", printable(text)))
+                .note("allowed: \"10.0.0.0/8\", \"fd00::/8\" or one address"));
+        }
+    };
+    if network.addr() != network.network() {
+        return Err(Wrong::new(format!("`{}` has bits beyond its mask", printable(text)))
+            .note(format!("write \"{}\" for the network, or \"{}\" for the one address", network.trunc(), network.addr())));
+    }
+    if let IpNet::V6(v6) = network
+        && v6.addr().to_ipv4_mapped().is_some()
+    {
+        return Err(Wrong::new("this is an IPv4 network written as IPv6").note("write it as IPv4: \"10.0.0.0/8\""));
+    }
+    Ok(network)
+}
+
+/// A socket to listen on.
+pub(super) fn listen(text: &str) -> Result<ListenAddress, Wrong> {
+    let allowed = "allowed: \"127.0.0.1:8080\", \"[::]:8080\" or \"unix:/run/portcullis.sock\"";
+    if let Some(path) = text.strip_prefix("unix:") {
+        if !path.starts_with('/') || path.len() > 100 || path.contains('\0') {
+            return Err(Wrong::new("the path of a unix socket begins with `/` and has at most 100 bytes").note(allowed));
+        }
+        return Ok(ListenAddress::Unix(PathBuf::from(path)));
+    }
+    if text.starts_with("fd:") {
+        return Err(Wrong::new("socket activation (`fd:…`) is not in this release").note(allowed));
+    }
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(ListenAddress::Tcp(address));
+    }
+    let wrong = Wrong::new(format!("`{}` is no address to listen on", printable(text)));
+    let host_and_port = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+    Err(match host_and_port {
+        Some(("localhost", port)) => wrong.note(format!("write the IP address: \"127.0.0.1:{port}\"")),
+        Some(("" | "*", port)) => wrong.note(format!("write \"[::]:{port}\" for all addresses")),
+        Some(_) => wrong.note("write an IP address, not a name; an IPv6 address stands in brackets"),
+        None => wrong.note("a port is needed"),
+    }
+    .note(allowed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_nothing_but_an_origin() {
+        for good in ["https://a.example", "https://a.example/", "http://127.0.0.1:8080", "https://[::1]:8443"] {
+            assert!(origin(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "a.example",
+            "ftp://a.example",
+            "HTTPS:a.example",
+            "https:a.example",
+            "https://a.example/app",
+            "https://a.example/?",
+            "https://a.example/#",
+            "https://u@a.example",
+            "https://u:p@a.example",
+            "https://",
+            "https://*.example",
+            "https://a.example:0",
+            "https://a.example\\@b.example",
+            "https://a .example",
+            "https://a.exam\tple",
+            "javascript://a.example",
+        ] {
+            let wrong = origin(bad).unwrap_err();
+            assert!(!wrong.notes.is_empty() && !wrong.message.contains("u:p"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_this_machine_alone() {
+        let is = |text: &str| is_loopback(&Url::parse(text).unwrap());
+        for here in ["http://localhost", "http://app.localhost:1", "http://127.9.9.9", "http://[::1]", "http://2130706433"] {
+            assert!(is(here), "{here}");
+        }
+        for elsewhere in ["http://localhost.example", "http://127.0.0.1.example", "http://0.0.0.0", "http://[::]", "http://notlocalhost"] {
+            assert!(!is(elsewhere), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn networks_say_what_they_mean() {
+        assert_eq!(network("10.0.0.0/8").unwrap().to_string(), "10.0.0.0/8");
+        assert_eq!(network("::1").unwrap().to_string(), "::1/128");
+        for bad in ["10.1.2.3/8", "10.0.0.0/33", "::ffff:10.0.0.0/104", "10.0.0", "*", "example.com"] {
+            assert!(network(bad).is_err(), "{bad}");
+        }
+        assert!(network("10.1.2.3/8").unwrap_err().notes[0].contains("10.0.0.0/8"));
+    }
+
+    #[test]
+    fn sockets_are_addresses_never_names() {
+        assert_eq!(listen("unix:/run/p.sock").unwrap(), ListenAddress::Unix("/run/p.sock".into()));
+        assert!(listen("[::]:8080").is_ok());
+        for (bad, fix) in [
+            ("localhost:80", "127.0.0.1:80"),
+            (":8080", "[::]:8080"),
+            ("8080", "port"),
+            ("fd:3", "allowed"),
+            ("unix:p.sock", "allowed"),
+            ("::1:x", "port"),
+        ] {
+            assert!(listen(bad).unwrap_err().notes.join(" ").contains(fix), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! From the merged tree to [`Settings`]: every rule that one table or several together must keep. No I/O but reading the
+//! files that the config names.
+
+mod address;
+mod files;
+mod listen;
+mod names;
+mod pattern;
+mod preset;
+mod provider;
+mod route;
+mod rule;
+mod secret;
+mod session;
+mod site;
+mod ties;
+mod upstream;
+
+use std::collections::BTreeMap;
+
+use super::raw::layer::Layer;
+use super::raw::node::Node;
+use super::raw::report::Report;
+use super::raw::table::Table;
+use super::settings::Settings;
+
+/// What every check may look at.
+pub(super) struct Context<'c> {
+    /// Where mistakes go.
+    pub(super) report: &'c Report,
+    /// The environment, for `{ env = "…" }`.
+    pub(super) environment: &'c BTreeMap<String, String>,
+    /// The sources, to know which of two is the later one and what kind it is.
+    pub(super) layers: &'c [Layer],
+}
+
+/// The settings that `root` makes. Mistakes are in the context's report; `None` when something needed is not there.
+pub(super) fn settings(root: &Node, context: &Context<'_>) -> Option<Settings> {
+    let table = Table::new(root, "the top level".to_owned(), String::new(), context.report);
+    let public_url = site::public_url(&table);
+    let prefix = site::prefix(&table);
+    let workers = site::workers(&table);
+    let listen = listen::listen(&table);
+    let tls = listen::tls(&table, &listen);
+    let trusted_proxies = listen::trusted_proxies(&table);
+    let limits = site::limits(&table);
+    let session = session::session(&table, &limits, context);
+    let providers = provider::providers(&table, context);
+    let upstreams = upstream::upstreams(&table, context.report);
+    let routes = route::routes(&table, &route::Names::new(&providers, &upstreams), &prefix);
+    let return_to_origins = site::return_to_origins(&table);
+    let log = site::log(&table);
+    let drain = table.duration("drain", "30s", ("0s", "1h"));
+    Some(Settings {
+        public_url: public_url?,
+        prefix,
+        workers,
+        listen,
+        tls,
+        trusted_proxies,
+        session,
+        providers: providers.into_iter().filter_map(|provider| provider.settings).collect(),
+        upstreams: upstreams.into_iter().filter_map(|upstream| upstream.settings).collect(),
+        routes,
+        return_to_origins,
+        limits,
+        log,
+        drain,
+        dangers: Vec::new(),
+        warnings: Vec::new(),
+    })
+}

@@ -1,0 +1,203 @@
+//! `[[routes]]`: who may pass where, and to which upstream.
+
+use std::sync::Arc;
+
+use http::Method;
+
+use super::names;
+use super::pattern;
+use super::provider;
+use super::rule;
+use super::ties;
+use super::upstream;
+use crate::config::raw::node::{Node, Place};
+use crate::config::raw::report::{Wrong, printable};
+use crate::config::raw::table::{Table, within};
+use crate::config::settings::{Allow, PathAllowances, PathPattern, RouteSettings, SignedOut};
+
+/// The names that a route may speak of.
+pub(super) struct Names<'n> {
+    providers: Vec<&'n str>,
+    upstreams: Vec<&'n str>,
+}
+
+impl<'n> Names<'n> {
+    /// The names of all providers and upstreams, those with mistakes too.
+    pub(super) fn new(providers: &'n [provider::Named], upstreams: &'n [upstream::Named]) -> Self {
+        Self {
+            providers: providers.iter().map(|provider| provider.name.as_str()).collect(),
+            upstreams: upstreams.iter().map(|upstream| upstream.name.as_str()).collect(),
+        }
+    }
+}
+
+/// All of `[[routes]]`, or the one route that a config without any implies.
+pub(super) fn routes(root: &Table<'_>, names: &Names<'_>, prefix: &str) -> Vec<RouteSettings> {
+    let nodes = root.items("routes", "a list of tables, each begun with [[routes]]");
+    let nodes = match nodes {
+        Some(nodes) if !nodes.is_empty() => nodes,
+        Some(_) | None => return implied(root, names),
+    };
+    let mut routes: Vec<(RouteSettings, Place)> = Vec::new();
+    for node in &nodes {
+        routes.extend(route(node, names, prefix, root).map(|route| {
+            let place = within(&node.place, "path");
+            (route, place)
+        }));
+    }
+    ties::check(&routes, root.report());
+    let routes: Vec<RouteSettings> = routes.into_iter().map(|(route, _)| route).collect();
+    if routes.iter().any(|route| route.allow != Allow::Everyone) {
+        need_provider(root, names);
+    }
+    if routes.len() == nodes.len() {
+        for (index, name) in names.upstreams.iter().enumerate() {
+            if !routes.iter().any(|route| route.upstream == index) {
+                let place = within(&root.place("upstreams"), name).of_key();
+                let wrong = Wrong::new(format!("no route leads to the upstream `{name}`"));
+                root.report().warn(place, wrong.note("add a route for it, or leave it out"));
+            }
+        }
+    }
+    routes
+}
+
+/// Without routes and with one upstream, everything needs a sign-in and goes there.
+fn implied(root: &Table<'_>, names: &Names<'_>) -> Vec<RouteSettings> {
+    if root.has("routes") && !root.report().is_clean_at(&root.place("routes")) {
+        return Vec::new();
+    }
+    need_provider(root, names);
+    if names.upstreams.len() > 1 {
+        let known = names.upstreams.join(", ");
+        let wrong = Wrong::new(format!("there are several upstreams ({known}), but no [[routes]] to choose by"))
+            .note("add [[routes]] tables with `path`, `allow` and `upstream`");
+        root.report().absence(root.place("routes"), wrong);
+    }
+    vec![RouteSettings {
+        name: Arc::from("/*"),
+        host: None,
+        path: PathPattern::Below("/".to_owned()),
+        methods: None,
+        allow: Allow::SignedIn,
+        signed_out: SignedOut::Auto,
+        upstream: 0,
+        allowances: PathAllowances::default(),
+    }]
+}
+
+fn need_provider(root: &Table<'_>, names: &Names<'_>) {
+    if names.providers.is_empty() && (!root.has("providers") || root.report().is_clean_at(&root.place("providers"))) {
+        root.missing("providers", "who signs people in: [providers.corp] with issuer, client_id and client_secret");
+    }
+}
+
+fn route(node: &Node, names: &Names<'_>, prefix: &str, root: &Table<'_>) -> Option<RouteSettings> {
+    let table = Table::new(node, "[[routes]]".to_owned(), "routes[]".to_owned(), root.report());
+    let name = table.text("name", "a name for logs");
+    let host = table.parse("host", "a host name", host);
+    let path = table.parse("path", "a path such as \"/admin/*\"", |text| {
+        let pattern = pattern::parse(text)?;
+        below_prefix(&pattern, prefix)?;
+        Ok((pattern, text.to_owned()))
+    });
+    if !table.has("path") {
+        table.missing("path", "its paths: path = \"/*\" for everything");
+    }
+    let methods = methods(&table);
+    let allow = match table.node("allow") {
+        Some(node) => rule::allow(node, &names.providers, root.report()),
+        None => {
+            table.missing("allow", "who may pass: allow = \"signed-in\"");
+            None
+        }
+    };
+    let signed_out = table.choice(
+        "signed_out",
+        &[("redirect", SignedOut::Redirect), ("401", SignedOut::Unauthorized), ("auto", SignedOut::Auto)],
+    );
+    let upstream = upstream(&table, names);
+    let allowances = PathAllowances {
+        encoded_slash: table.flag("encoded_slash", false),
+        path_parameters: table.flag("path_parameters", false),
+        empty_segments: table.flag("empty_segments", false),
+    };
+    if allow == Some(Allow::Everyone) && matches!(signed_out, Some(SignedOut::Redirect | SignedOut::Unauthorized)) {
+        let wrong = Wrong::new("`signed_out` has no effect where everyone may pass").note("leave it out");
+        root.report().warn(table.place("signed_out"), wrong);
+    }
+    let host = if table.has("host") { Some(host?) } else { None };
+    let methods = if table.has("methods") { Some(methods?) } else { None };
+    let (path, written) = path?;
+    Some(RouteSettings {
+        name: Arc::from(name.unwrap_or(written)),
+        host,
+        path,
+        methods,
+        allow: allow?,
+        signed_out: signed_out.unwrap_or(SignedOut::Auto),
+        upstream: upstream?,
+        allowances,
+    })
+}
+
+/// Our own endpoints answer below the prefix before any route is looked at.
+fn below_prefix(pattern: &PathPattern, prefix: &str) -> Result<(), Wrong> {
+    let (PathPattern::Exact(path) | PathPattern::Below(path)) = pattern;
+    let below = path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if below {
+        return Err(Wrong::new(format!("paths below `{prefix}` are Portcullis's own, so this route is never met"))
+            .note("choose another path, or move ours with `prefix`"));
+    }
+    Ok(())
+}
+
+fn host(text: &str) -> Result<String, Wrong> {
+    let example = "write a name such as \"app.example.com\", or an address";
+    if text.contains("://") || text.contains('/') {
+        return Err(Wrong::new("a host is no URL").note(example));
+    }
+    let url = url::Url::parse(&format!("https://{text}/"))
+        .map_err(|_| Wrong::new(format!("`{}` is no host", printable(text))).note(example))?;
+    let colon_outside = text.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
+    if colon_outside {
+        return Err(Wrong::new("a host here has no port").note("leave out the `:` and what follows"));
+    }
+    if text.contains(['@', '*', '?', '#', '\\']) || text.chars().any(char::is_whitespace) || text.ends_with('.') {
+        return Err(Wrong::new(format!("`{}` is no single host", printable(text))).note(example));
+    }
+    url.host_str().map(str::to_lowercase).ok_or_else(|| Wrong::new("a host is needed").note(example))
+}
+
+fn methods(table: &Table<'_>) -> Option<Vec<Method>> {
+    let methods = table.each("methods", "a list of methods such as [\"GET\", \"HEAD\"]", |text| {
+        let upper = text.to_ascii_uppercase();
+        let wrong = Wrong::new(format!("`{}` is no method", printable(text)));
+        if upper != text && Method::from_bytes(upper.as_bytes()).is_ok() {
+            return Err(wrong.note(format!("methods are upper-case: \"{}\"", printable(&upper))));
+        }
+        if upper == "CONNECT" {
+            return Err(Wrong::new("CONNECT is never passed on").note("leave it out"));
+        }
+        Method::from_bytes(text.as_bytes()).map_err(|_| wrong.note("allowed: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS …"))
+    })?;
+    if methods.is_empty() && table.report().is_clean_within(&table.place("methods")) {
+        table.error("methods", Wrong::new("`methods` is an empty list").note("leave the key out to mean all methods"));
+    }
+    Some(methods.into_iter().map(|method| method.value).collect())
+}
+
+fn upstream(table: &Table<'_>, names: &Names<'_>) -> Option<usize> {
+    let given = table.parse("upstream", "the name of an upstream", |text| {
+        let index = names.upstreams.iter().position(|name| *name == text);
+        index.ok_or_else(|| names::unknown(text, "upstream", &names.upstreams))
+    });
+    if table.has("upstream") {
+        return given;
+    }
+    if names.upstreams.len() == 1 {
+        return Some(0);
+    }
+    table.missing("upstream", "where it leads: upstream = \"…\"");
+    None
+}

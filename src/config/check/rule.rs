@@ -1,0 +1,123 @@
+//! `allow`: who may pass a route.
+
+use super::names;
+use crate::config::raw::convert;
+use crate::config::raw::node::{Content, Node, Place};
+use crate::config::raw::report::{Report, Wrong, nearest, printable};
+use crate::config::raw::table::Table;
+use crate::config::settings::{Allow, Conditions};
+
+const FORMS: &str = "allowed: \"everyone\", \"signed-in\", { roles = [\"admin\"] }, or a list of such tables";
+
+/// The rule that `node` writes; `providers` are the names that exist.
+pub(super) fn allow(node: &Node, providers: &[&str], report: &Report) -> Option<Allow> {
+    match &node.content {
+        Content::Text(text) if !node.loose || !text.trim_start().starts_with(['{', '[']) => {
+            word(text).map_err(|wrong| report.error(node.place.clone(), wrong)).ok()
+        }
+        Content::Table(_) => Some(Allow::AnyOf(vec![conditions(node, providers, report)?])),
+        Content::List(items) if items.is_empty() => {
+            let wrong = Wrong::new("`allow` is an empty list, so nobody could ever pass").note(FORMS);
+            report.error(node.place.clone(), wrong);
+            None
+        }
+        Content::List(items) => {
+            let tables: Vec<Option<Conditions>> =
+                items.iter().map(|item| conditions(item, providers, report)).collect();
+            tables.into_iter().collect::<Option<Vec<_>>>().map(Allow::AnyOf)
+        }
+        other => {
+            report.error(node.place.clone(), convert::kind_error("allow", "a rule", other).note(FORMS));
+            None
+        }
+    }
+}
+
+fn word(text: &str) -> Result<Allow, Wrong> {
+    match text {
+        "everyone" => Ok(Allow::Everyone),
+        "signed-in" => Ok(Allow::SignedIn),
+        _ => {
+            let mut wrong = Wrong::new(format!("`{}` is no rule", printable(text)));
+            if let Some(near) = nearest(text, ["everyone", "signed-in"].into_iter()) {
+                wrong = wrong.note(format!("did you mean \"{near}\"?"));
+            }
+            Err(wrong.note(FORMS))
+        }
+    }
+}
+
+fn conditions(node: &Node, providers: &[&str], report: &Report) -> Option<Conditions> {
+    if !matches!(node.content, Content::Table(_)) {
+        let wrong = convert::kind_error("allow", "a table in this list", &node.content).note(FORMS);
+        report.error(node.place.clone(), wrong);
+        return None;
+    }
+    let table = Table::new(node, "`allow`".to_owned(), "routes[].allow".to_owned(), report);
+    let conditions = Conditions {
+        providers: values(&table, "providers", |text| known_provider(text, providers)),
+        groups: values(&table, "groups", exact),
+        roles: values(&table, "roles", exact),
+        emails: values(&table, "emails", email),
+        email_domains: values(&table, "email_domains", domain),
+    };
+    if conditions == Conditions::default() && report.is_clean_within(&node.place) {
+        let wrong = Wrong::new("`allow` is an empty table: does it mean everyone or nobody?").note(FORMS);
+        report.error(node.place.clone(), wrong);
+        return None;
+    }
+    Some(conditions)
+}
+
+/// A list of a rule. An empty one could be read as nobody or as everybody, so it is a mistake.
+fn values(
+    table: &Table<'_>,
+    key: &'static str,
+    parse: impl Fn(&str) -> Result<String, Wrong>,
+) -> Option<Vec<String>> {
+    let values = table.each(key, "a list of texts", parse)?;
+    let place: Place = table.place(key);
+    if values.is_empty() && table.report().is_clean_within(&place) {
+        let wrong = Wrong::new(format!("`{key}` is an empty list, so nobody could ever pass"))
+            .note("name at least one, or leave the key out");
+        table.report().error(place, wrong);
+    }
+    Some(values.into_iter().map(|value| value.value).collect())
+}
+
+fn known_provider(text: &str, known: &[&str]) -> Result<String, Wrong> {
+    if known.contains(&text) { Ok(text.to_owned()) } else { Err(names::unknown(text, "provider", known)) }
+}
+
+fn exact(text: &str) -> Result<String, Wrong> {
+    if text.is_empty() || text.trim() != text {
+        return Err(Wrong::new("this name is empty or has white space around it")
+            .note("write it exactly as the provider gives it"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Addresses are compared in lower case: no provider of note tells apart people by the case of their address.
+fn email(text: &str) -> Result<String, Wrong> {
+    let wrong = || Wrong::new(format!("`{}` is no email address", printable(text))).note("write it like \"alice@example.com\"");
+    let (local, host) = text.rsplit_once('@').ok_or_else(wrong)?;
+    if local.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '*') || domain(host).is_err() {
+        return Err(wrong());
+    }
+    Ok(text.to_lowercase())
+}
+
+fn domain(text: &str) -> Result<String, Wrong> {
+    let label = |label: &str| {
+        !label.is_empty() && label.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_')
+    };
+    if text.split('.').all(label) && text.len() <= 253 {
+        return Ok(text.to_lowercase());
+    }
+    let wrong = Wrong::new(format!("`{}` is no domain", printable(text)));
+    Err(if text.starts_with('@') || text.starts_with("*.") || text.starts_with('.') {
+        wrong.note(format!("write \"{}\"; each subdomain is named on its own", printable(text.trim_start_matches(['@', '*', '.']))))
+    } else {
+        wrong.note("write it like \"example.com\"")
+    })
+}

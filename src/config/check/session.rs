@@ -1,0 +1,109 @@
+//! `[session]`: keys that are worth the name, and times that fit together.
+
+use super::Context;
+use super::secret;
+use crate::config::raw::report::{Wrong, printable};
+use crate::config::raw::table::Table;
+use crate::config::secret::SecretSource;
+use crate::config::session_key;
+use crate::config::settings::{LimitSettings, SessionSettings, StoreSettings};
+
+const LARGEST_COOKIES: (&str, &str) = ("4KiB", "64KiB");
+
+/// `[session]`.
+pub(super) fn session(root: &Table<'_>, limits: &LimitSettings, context: &Context<'_>) -> SessionSettings {
+    let table = root.table("session");
+    let keys = keys(&table, context);
+    let store = table.parse("store", "the text \"cookie\"", store);
+    let idle = table.duration("idle", "8h", ("1m", "365d"));
+    let lifetime = table.duration("lifetime", "7d", ("1m", "365d"));
+    if idle > lifetime {
+        let key = if table.has("idle") { "idle" } else { "lifetime" };
+        table.error(
+            key,
+            Wrong::new("`idle` is longer than `lifetime`").note("make `idle` at most as long as `lifetime`"),
+        );
+    }
+    let cookie_name = table.parse("cookie_name", "a name such as \"portcullis\"", cookie_name);
+    let max_cookie_bytes = table
+        .size("max_cookie_bytes", LARGEST_COOKIES)
+        .and_then(|size| usize::try_from(size).ok())
+        .unwrap_or(16 * 1024);
+    if max_cookie_bytes >= limits.header_bytes {
+        let wrong = Wrong::new("`session.max_cookie_bytes` leaves no room in `limits.header_bytes` for anything else")
+            .note("make `limits.header_bytes` at least twice as large");
+        table.error("max_cookie_bytes", wrong);
+    }
+    SessionSettings {
+        keys,
+        store: store.unwrap_or(StoreSettings::Cookie),
+        idle,
+        lifetime,
+        cookie_name: cookie_name.unwrap_or_else(|| "portcullis".to_owned()),
+        max_cookie_bytes,
+        flow_lifetime: table.duration("flow_lifetime", "10m", ("1m", "1h")),
+    }
+}
+
+fn keys(table: &Table<'_>, context: &Context<'_>) -> Vec<SecretSource> {
+    let report = table.report();
+    let given = table.items("keys", "a list of secrets such as [{ file = \"/run/secrets/session-key\" }]");
+    let is_given = table.has("keys");
+    let mut sources = Vec::new();
+    let mut seen: Vec<(Vec<u8>, crate::config::raw::node::Place)> = Vec::new();
+    let given = given.unwrap_or_default();
+    if given.is_empty() && (!is_given || report.is_clean_at(&table.place("keys"))) {
+        let wrong = Wrong::new("`session.keys` has no key: one is made at start, and a restart signs everyone out")
+            .note("write a key to a file with `portcullis keygen`, and name it: keys = [{ file = \"…\" }]");
+        report.warn(table.place("keys"), wrong);
+    }
+    for node in given {
+        let Some(found) = secret::read(&node, "session.keys", "session.keys[]", context) else { continue };
+        match session_key::decode(&found.value) {
+            Ok(key) => {
+                if let Some((_, first)) = seen.iter().find(|(other, _)| *other == *key) {
+                    let wrong = Wrong::new("this session key is given twice").note("leave one of them out");
+                    report.clash(found.place.clone(), first.clone(), "it is also at", wrong);
+                }
+                seen.push((key.to_vec(), found.place));
+                sources.push(found.source);
+            }
+            Err(weak) => {
+                let wrong = Wrong::new(format!("`session.keys`: {weak}"))
+                    .note("make one with `portcullis keygen`: 32 random bytes, in base64url");
+                report.error(found.place, wrong);
+            }
+        }
+    }
+    for (mut key, _) in seen {
+        zeroize::Zeroize::zeroize(&mut key);
+    }
+    sources
+}
+
+/// The scheme alone is shown: what follows may hold a password.
+fn store(text: &str) -> Result<StoreSettings, Wrong> {
+    if text == "cookie" {
+        return Ok(StoreSettings::Cookie);
+    }
+    let scheme = text.split(':').next().unwrap_or_default();
+    Err(match scheme {
+        "redis" | "rediss" | "sqlite" | "postgres" | "postgresql" => {
+            Wrong::new(format!("sessions in {scheme} are not in this release")).note("write store = \"cookie\"")
+        }
+        _ => Wrong::new(format!("`{}` is no store for sessions", printable(scheme))).note("allowed: \"cookie\""),
+    })
+}
+
+/// A cookie's name is a token (RFC 6265, section 4.1.1); ours gets its `__Host-` prefix and its suffixes later.
+fn cookie_name(text: &str) -> Result<String, Wrong> {
+    if text.starts_with("__") {
+        return Err(Wrong::new("the prefix of a cookie's name is added by us").note("write the rest of the name alone"));
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if text.is_empty() || text.len() > 32 || !text.bytes().all(plain) {
+        return Err(Wrong::new(format!("`{}` is no name for our cookies", printable(text)))
+            .note("allowed: 1 to 32 letters, digits, `_` and `-`"));
+    }
+    Ok(text.to_owned())
+}

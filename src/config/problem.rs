@@ -1,0 +1,213 @@
+//! How a mistake in a config is told: the place, the line with the text underlined, what is allowed there, and the fix.
+
+use std::fmt;
+use std::ops::Range;
+
+use super::raw::layer::{Layer, Origin};
+use super::raw::node::Place;
+use super::raw::report::Draft;
+
+/// One mistake, ready to be read. Holds nothing of a secret: values that may be one are masked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// `portcullis.toml:4:1`, `environment variable PORTCULLIS_…`, or a file's name alone.
+    pub place: String,
+    /// What is wrong, one sentence without a full stop.
+    pub message: String,
+    /// The line with the text underlined, over several lines; empty when there is no text to show.
+    pub snippet: String,
+    /// What is allowed, the fix, the nearest known name.
+    pub notes: Vec<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: error: {}", self.place, self.message)?;
+        if !self.snippet.is_empty() {
+            write!(f, "\n{}", self.snippet)?;
+        }
+        for note in &self.notes {
+            write!(f, "\n  = {note}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Every mistake of a config; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    pub(super) const fn new(list: Vec<Problem>) -> Self {
+        Self(list)
+    }
+
+    /// The mistakes, in the order of sources and lines.
+    pub fn as_slice(&self) -> &[Problem] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for problem in &self.0 {
+            write!(f, "{problem}\n\n")?;
+        }
+        match self.0.len() {
+            1 => f.write_str("1 mistake in the config"),
+            count => write!(f, "{count} mistakes in the config"),
+        }
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// Looks the places up and writes the mistakes out, in the order of sources and lines.
+pub(super) fn write_out(mut drafts: Vec<Draft>, layers: &[Layer]) -> Vec<Problem> {
+    drafts.sort_by_cached_key(|draft| {
+        let span = layer_of(&draft.place, layers).and_then(|layer| layer.span(&draft.place));
+        (draft.place.layer, span.map(|span| span.start), draft.wrong.message.clone())
+    });
+    let mut problems: Vec<Problem> = drafts
+        .into_iter()
+        .map(|draft| {
+            let mut notes: Vec<String> = draft
+                .related
+                .iter()
+                .map(|(place, how)| format!("{how} {}", place_text(place, layers)))
+                .collect();
+            notes.extend(draft.wrong.notes);
+            Problem {
+                place: place_text(&draft.place, layers),
+                message: draft.wrong.message,
+                snippet: snippet_of(&draft.place, layers),
+                notes,
+            }
+        })
+        .collect();
+    problems.dedup();
+    problems
+}
+
+/// A warning in one line: place, what, fix.
+pub(super) fn one_line(draft: &Draft, layers: &[Layer]) -> String {
+    let mut text = format!("{}: {}", place_text(&draft.place, layers), draft.wrong.message);
+    for note in &draft.wrong.notes {
+        text.push_str("; ");
+        text.push_str(note);
+    }
+    text
+}
+
+/// A syntax error, written out. The line is cut where a secret could begin, since nobody knows yet what it says.
+pub(super) fn syntax(layer: &Layer, message: &str, span: &Range<usize>) -> Problem {
+    let Origin::File { name, text } = &layer.origin else {
+        return Problem { place: String::new(), message: message.to_owned(), snippet: String::new(), notes: Vec::new() };
+    };
+    let (line, column) = line_and_column(text, span.start);
+    let bounds = line_bounds(text, span.start);
+    let shown = text.get(bounds.clone()).unwrap_or_default();
+    let lower = shown.to_lowercase();
+    let risky = ["secret", "key", "pass", "token"].iter().any(|word| lower.contains(word));
+    let assignment = shown.find(['=', ':']);
+    let quote = shown.find(['"', '\'']);
+    let from = match (assignment, quote) {
+        (Some(assignment), _) if risky => Some(assignment + 1),
+        (Some(_), quote) => quote,
+        (None, _) if shown.trim_start().starts_with('[') => None,
+        (None, _) => Some(0),
+    };
+    let hidden: Vec<_> = from.map(|from| bounds.start + from..bounds.end).into_iter().collect();
+    Problem {
+        place: format!("{name}:{line}:{column}"),
+        message: message.to_owned(),
+        snippet: snippet(text, span, &hidden),
+        notes: Vec::new(),
+    }
+}
+
+fn layer_of<'l>(place: &Place, layers: &'l [Layer]) -> Option<&'l Layer> {
+    layers.get(place.layer?)
+}
+
+fn place_text(place: &Place, layers: &[Layer]) -> String {
+    let Some(layer) = layer_of(place, layers) else {
+        let mut files = layers.iter().filter_map(|layer| match &layer.origin {
+            Origin::File { name, .. } => Some(name),
+            Origin::Environment | Origin::CommandLine => None,
+        });
+        return match (files.next(), files.next()) {
+            (Some(only), None) => only.clone(),
+            _ => "the config".to_owned(),
+        };
+    };
+    match &layer.origin {
+        Origin::File { name, text } => layer.span(place).map_or_else(
+            || name.clone(),
+            |span| {
+                let (line, column) = line_and_column(text, span.start);
+                format!("{name}:{line}:{column}")
+            },
+        ),
+        Origin::Environment | Origin::CommandLine => {
+            layer.spot(&place.path).and_then(|spot| spot.label.clone()).unwrap_or_else(|| "the environment".to_owned())
+        }
+    }
+}
+
+fn snippet_of(place: &Place, layers: &[Layer]) -> String {
+    let Some(layer) = layer_of(place, layers) else { return String::new() };
+    match (&layer.origin, layer.span(place)) {
+        (Origin::File { text, .. }, Some(span)) => snippet(text, &span, &layer.hidden),
+        _ => String::new(),
+    }
+}
+
+/// Line and column of a byte, both counted from one, columns in characters.
+fn line_and_column(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    (line, column)
+}
+
+fn line_bounds(text: &str, at: usize) -> Range<usize> {
+    let at = at.min(text.len());
+    let start = text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
+    let end = text.get(at..).and_then(|after| after.find('\n')).map_or(text.len(), |newline| at + newline);
+    start..end
+}
+
+/// The line of `span` with the span underlined, and every hidden stretch masked.
+fn snippet(text: &str, span: &Range<usize>, hidden: &[Range<usize>]) -> String {
+    let bounds = line_bounds(text, span.start);
+    let line = text.get(bounds.clone()).unwrap_or_default();
+    let (mut shown, mut marks) = (String::new(), String::new());
+    let mut masked = false;
+    for (offset, letter) in line.char_indices() {
+        let at = bounds.start + offset;
+        let mark = if span.contains(&at) { '^' } else { ' ' };
+        if hidden.iter().any(|range| range.contains(&at)) {
+            if !masked {
+                shown.push_str("***");
+                marks.extend([mark; 3]);
+            }
+            masked = true;
+            continue;
+        }
+        masked = false;
+        match letter {
+            '\t' => shown.push(' '),
+            '\r' => continue,
+            c if c.is_control() => shown.push('\u{fffd}'),
+            c => shown.push(c),
+        }
+        marks.push(mark);
+    }
+    if !marks.contains('^') {
+        marks.push('^');
+    }
+    let (number, _) = line_and_column(text, span.start);
+    let gutter = " ".repeat(number.to_string().len());
+    format!("{gutter} |\n{number} | {}\n{gutter} | {}", shown.trim_end(), marks.trim_end())
+}
