@@ -69,9 +69,18 @@ mod tests {
 
     #[test]
     fn files_and_keys_keep_their_order() {
-        let read = Arguments::try_parse_from(
-            ["portcullis", "check", "--config", "a.toml", "--set", "drain=1s", "-c", "b.yaml", "--set", "log.level=debug"],
-        );
+        let read = Arguments::try_parse_from([
+            "portcullis",
+            "check",
+            "--config",
+            "a.toml",
+            "--set",
+            "drain=1s",
+            "-c",
+            "b.yaml",
+            "--set",
+            "log.level=debug",
+        ]);
         let Command::Check(args) = read.unwrap().command else { panic!("not `check`") };
         assert_eq!(args.files, [PathBuf::from("a.toml"), PathBuf::from("b.yaml")]);
         assert_eq!(args.sets, ["drain=1s", "log.level=debug"]);

@@ -24,7 +24,7 @@ pub(super) fn environment(variables: &BTreeMap<String, String>, files: &[Layer],
         }
         let keys = rest.split("__").map(str::to_lowercase).collect();
         let keys = with_dashes(keys, files);
-        put(&mut layer, keys, value, format!("environment variable {name}"), report);
+        put(&mut layer, &keys, Some(value), format!("environment variable {name}"), report);
     }
     layer
 }
@@ -33,12 +33,12 @@ pub(super) fn environment(variables: &BTreeMap<String, String>, files: &[Layer],
 pub(super) fn command_line(arguments: &[String], index: usize, report: &Report) -> Layer {
     let mut layer = Layer::new(Origin::CommandLine, index);
     for argument in arguments {
-        let (key, value) = argument.split_once('=').unwrap_or((argument, ""));
+        let (key, value) = match argument.split_once('=') {
+            Some((key, value)) => (key, Some(value)),
+            None => (argument.as_str(), None),
+        };
         let keys: Vec<String> = key.split('.').map(|key| key.trim().to_owned()).collect();
-        let place = put(&mut layer, keys, value, format!("argument --set {key}"), report);
-        if !argument.contains('=') {
-            report.error(place, Wrong::new("an `=` is missing").note("write --set session.idle=8h"));
-        }
+        put(&mut layer, &keys, value, format!("argument --set {key}"), report);
     }
     layer
 }
@@ -82,7 +82,7 @@ fn with_dashes(mut keys: Vec<String>, files: &[Layer]) -> Vec<String> {
     keys
 }
 
-fn put(layer: &mut Layer, keys: Vec<String>, value: &str, label: String, report: &Report) -> Place {
+fn put(layer: &mut Layer, keys: &[String], value: Option<&str>, label: String, report: &Report) {
     let path: Vec<Step> = keys.iter().cloned().map(Step::Key).collect();
     let place = Place { layer: Some(layer.index), path: path.clone(), part: Part::Value };
     for length in 1..=path.len() {
@@ -90,21 +90,18 @@ fn put(layer: &mut Layer, keys: Vec<String>, value: &str, label: String, report:
         layer.spots.entry(part).or_insert_with(|| Spot { label: Some(label.clone()), ..Spot::default() });
     }
     layer.spots.insert(path, Spot { label: Some(label), ..Spot::default() });
-    if keys.iter().any(String::is_empty) {
-        report.error(place.clone(), Wrong::new("it names no key").note("write PORTCULLIS_SESSION__IDLE or --set session.idle=8h"));
-        return place;
-    }
-    if value.contains('\u{fffd}') {
-        report.error(place.clone(), Wrong::new("its value is no UTF-8 text"));
-        return place;
-    }
-    if !insert(&mut layer.values, &keys, value) {
-        report.error(
-            place.clone(),
-            Wrong::new("the same table is given as a whole and key by key").note("give it in one of the two ways"),
-        );
-    }
-    place
+    let wrong = match value {
+        None => Wrong::new("an `=` is missing").note("write --set session.idle=8h"),
+        Some(_) if keys.iter().any(String::is_empty) => {
+            Wrong::new("it names no key").note("write PORTCULLIS_SESSION__IDLE, or --set session.idle=8h")
+        }
+        Some(value) if value.contains('\u{fffd}') => Wrong::new("its value is no UTF-8 text"),
+        Some(value) if insert(&mut layer.values, keys, value) => return,
+        Some(_) => {
+            Wrong::new("the same table is given as a whole and key by key").note("give it in one of the two ways")
+        }
+    };
+    report.error(place, wrong);
 }
 
 fn insert(dict: &mut Dict, keys: &[String], value: &str) -> bool {

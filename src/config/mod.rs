@@ -11,6 +11,8 @@ pub mod secret;
 pub mod session_key;
 pub mod settings;
 pub mod source;
+#[cfg(test)]
+mod tests;
 
 pub use problem::{Problem, Problems};
 pub use source::{LoadRequest, load};

@@ -71,11 +71,8 @@ pub(super) fn write_out(mut drafts: Vec<Draft>, layers: &[Layer]) -> Vec<Problem
     let mut problems: Vec<Problem> = drafts
         .into_iter()
         .map(|draft| {
-            let mut notes: Vec<String> = draft
-                .related
-                .iter()
-                .map(|(place, how)| format!("{how} {}", place_text(place, layers)))
-                .collect();
+            let mut notes: Vec<String> =
+                draft.related.iter().map(|(place, how)| format!("{how} {}", place_text(place, layers))).collect();
             notes.extend(draft.wrong.notes);
             Problem {
                 place: place_text(&draft.place, layers),
@@ -102,28 +99,39 @@ pub(super) fn one_line(draft: &Draft, layers: &[Layer]) -> String {
 /// A syntax error, written out. The line is cut where a secret could begin, since nobody knows yet what it says.
 pub(super) fn syntax(layer: &Layer, message: &str, span: &Range<usize>) -> Problem {
     let Origin::File { name, text } = &layer.origin else {
-        return Problem { place: String::new(), message: message.to_owned(), snippet: String::new(), notes: Vec::new() };
+        return Problem {
+            place: String::new(),
+            message: message.to_owned(),
+            snippet: String::new(),
+            notes: Vec::new(),
+        };
     };
     let (line, column) = line_and_column(text, span.start);
     let bounds = line_bounds(text, span.start);
     let shown = text.get(bounds.clone()).unwrap_or_default();
-    let lower = shown.to_lowercase();
-    let risky = ["secret", "key", "pass", "token"].iter().any(|word| lower.contains(word));
-    let assignment = shown.find(['=', ':']);
-    let quote = shown.find(['"', '\'']);
-    let from = match (assignment, quote) {
-        (Some(assignment), _) if risky => Some(assignment + 1),
-        (Some(_), quote) => quote,
-        (None, _) if shown.trim_start().starts_with('[') => None,
-        (None, _) => Some(0),
-    };
-    let hidden: Vec<_> = from.map(|from| bounds.start + from..bounds.end).into_iter().collect();
+    let hidden: Vec<_> = first_unsafe(shown).map(|from| bounds.start + from..bounds.end).into_iter().collect();
     Problem {
         place: format!("{name}:{line}:{column}"),
         message: message.to_owned(),
         snippet: snippet(text, span, &hidden),
         notes: Vec::new(),
     }
+}
+
+/// The first byte of a line that nobody could parse that may belong to a secret: all after a key, or the whole line when
+/// it begins with no key.
+fn first_unsafe(line: &str) -> Option<usize> {
+    let of_name = |c: char| c.is_ascii_lowercase() || "_-.".contains(c);
+    let is_header =
+        line.starts_with('[') && line.chars().all(|c| of_name(c) || c.is_ascii_digit() || "[] ".contains(c));
+    if is_header || !line.contains(char::is_alphanumeric) {
+        return None;
+    }
+    let key = line.find(['=', ':']).filter(|end| {
+        let name = line.get(..*end).unwrap_or_default().trim_matches([' ', '"', '{', ',']);
+        !name.is_empty() && name.chars().all(of_name)
+    });
+    Some(key.map_or(0, |end| end + 1))
 }
 
 fn layer_of<'l>(place: &Place, layers: &'l [Layer]) -> Option<&'l Layer> {
@@ -210,4 +218,40 @@ fn snippet(text: &str, span: &Range<usize>, hidden: &[Range<usize>]) -> String {
     let (number, _) = line_and_column(text, span.start);
     let gutter = " ".repeat(number.to_string().len());
     format!("{gutter} |\n{number} | {}\n{gutter} | {}", shown.trim_end(), marks.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unparsed_line_shows_no_more_than_its_key() {
+        for (line, shown) in [
+            ("client_secret = hush", "client_secret ="),
+            ("  \"client_secret\": \"hush\",", "  \"client_secret\":"),
+            ("  \"hush\",", ""),
+            ("  - aHVzaA==", ""),
+            ("aHVzaA=", ""),
+            ("hush", ""),
+            ("[providers.corp", "[providers.corp"),
+            ("[\"hush\"", ""),
+            ("}", "}"),
+        ] {
+            let end = first_unsafe(line).unwrap_or(line.len());
+            assert_eq!(line.get(..end), Some(shown), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_underline_stands_below_its_text() {
+        let text = "a = 1\n\tü = \"x\" # \u{1b}[2J\n";
+        let start = text.find("\"x\"").unwrap();
+        assert_eq!(snippet(text, &(start..start + 3), &[]), "  |\n2 |  ü = \"x\" # \u{fffd}[2J\n  |      ^^^");
+        let hidden = start..start + 3;
+        assert_eq!(
+            snippet(text, &hidden, std::slice::from_ref(&hidden)),
+            "  |\n2 |  ü = *** # \u{fffd}[2J\n  |      ^^^"
+        );
+        assert_eq!(line_and_column(text, start), (2, 6));
+    }
 }

@@ -30,8 +30,7 @@ pub enum WeakKey {
 pub fn decode(text: &SecretString) -> Result<Zeroizing<Vec<u8>>, WeakKey> {
     let text = text.expose_secret().trim();
     let readings = [hexadecimal(text), base64(text), Some(Zeroizing::new(text.as_bytes().to_vec()))];
-    let key =
-        readings.into_iter().flatten().find(|bytes| bytes.len() >= MIN_KEY_BYTES).ok_or(WeakKey::Short)?;
+    let key = readings.into_iter().flatten().find(|bytes| bytes.len() >= MIN_KEY_BYTES).ok_or(WeakKey::Short)?;
     let mut seen = [false; 256];
     for byte in key.iter() {
         if let Some(flag) = seen.get_mut(usize::from(*byte)) {
@@ -71,7 +70,8 @@ mod tests {
     #[test]
     fn one_key_reads_the_same_however_it_is_written() {
         let bytes: Vec<u8> = (0_u8..32).map(|n| n.wrapping_mul(37).wrapping_add(251)).collect();
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digit = |four: u8| char::from_digit(four.into(), 16).unwrap();
+        let hex: String = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
         for written in [URL_SAFE_NO_PAD.encode(&bytes), URL_SAFE.encode(&bytes), STANDARD.encode(&bytes), hex] {
             assert_eq!(read(&written).unwrap(), bytes, "{written}");
         }

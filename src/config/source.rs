@@ -94,8 +94,7 @@ pub(super) fn load_with(request: &LoadRequest) -> (Result<Settings, Problems>, s
     let result = match settings {
         Some(mut settings) if problems.is_empty() => {
             settings.dangers = findings.dangers;
-            settings.warnings =
-                findings.warnings.iter().map(|warning| problem::one_line(warning, &layers)).collect();
+            settings.warnings = findings.warnings.iter().map(|warning| problem::one_line(warning, &layers)).collect();
             Ok(settings)
         }
         _ => Err(Problems::new(problems)),
@@ -125,7 +124,10 @@ fn files(request: &LoadRequest, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
 
 fn name_the_lack_of_files(drafts: &mut [Draft]) {
     for draft in drafts.iter_mut().filter(|draft| draft.may_follow && draft.place.path.is_empty()) {
-        draft.wrong.notes.push(format!("no file was read: neither {} nor {} exists", DEFAULT_FILES[0], DEFAULT_FILES[1]));
+        draft
+            .wrong
+            .notes
+            .push(format!("no file was read: neither {} nor {} exists", DEFAULT_FILES[0], DEFAULT_FILES[1]));
     }
 }
 
@@ -199,8 +201,8 @@ fn seek_in_value(value: &Value, path: &mut Vec<Step>, found: &mut Vec<Vec<Step>>
                 path.pop();
             }
         }
-        Value::String(_, text) if !is_secret(path) && !(text.contains("://") && text.contains('@')) => {}
-        _ if is_secret(path) || value.as_str().is_some() => found.push(path.clone()),
+        _ if is_secret(path) => found.push(path.clone()),
+        Value::String(_, text) if text.contains("://") && text.contains('@') => found.push(path.clone()),
         _ => {}
     }
 }
@@ -215,8 +217,10 @@ pub(super) fn is_secret(path: &[Step]) -> bool {
 fn hide_within(layers: &mut [Layer], place: &Place) {
     for layer in layers {
         let inside: Vec<Vec<Step>> = layer.spots.keys().filter(|path| path.starts_with(&place.path)).cloned().collect();
-        let leaves: Vec<&Vec<Step>> =
-            inside.iter().filter(|path| !inside.iter().any(|other| other.len() > path.len() && other.starts_with(path))).collect();
+        let leaves: Vec<&Vec<Step>> = inside
+            .iter()
+            .filter(|path| !inside.iter().any(|other| other.len() > path.len() && other.starts_with(path)))
+            .collect();
         for path in leaves {
             layer.hide(path);
         }

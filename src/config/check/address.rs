@@ -65,8 +65,11 @@ pub(super) fn network(text: &str) -> Result<IpNet, Wrong> {
         }
     };
     if network.addr() != network.network() {
-        return Err(Wrong::new(format!("`{}` has bits beyond its mask", printable(text)))
-            .note(format!("write \"{}\" for the network, or \"{}\" for the one address", network.trunc(), network.addr())));
+        return Err(Wrong::new(format!("`{}` has bits beyond its mask", printable(text))).note(format!(
+            "write \"{}\" for the network, or \"{}\" for the one address",
+            network.trunc(),
+            network.addr()
+        )));
     }
     if let IpNet::V6(v6) = network
         && v6.addr().to_ipv4_mapped().is_some()
@@ -138,10 +141,18 @@ mod tests {
     #[test]
     fn loopback_is_this_machine_alone() {
         let is = |text: &str| is_loopback(&Url::parse(text).unwrap());
-        for here in ["http://localhost", "http://app.localhost:1", "http://127.9.9.9", "http://[::1]", "http://2130706433"] {
+        for here in
+            ["http://localhost", "http://app.localhost:1", "http://127.9.9.9", "http://[::1]", "http://2130706433"]
+        {
             assert!(is(here), "{here}");
         }
-        for elsewhere in ["http://localhost.example", "http://127.0.0.1.example", "http://0.0.0.0", "http://[::]", "http://notlocalhost"] {
+        for elsewhere in [
+            "http://localhost.example",
+            "http://127.0.0.1.example",
+            "http://0.0.0.0",
+            "http://[::]",
+            "http://notlocalhost",
+        ] {
             assert!(!is(elsewhere), "{elsewhere}");
         }
     }

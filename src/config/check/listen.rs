@@ -34,7 +34,10 @@ pub(super) fn listen(root: &Table<'_>) -> ListenSettings {
             .note("let only monitoring reach it, or write \"127.0.0.1:9090\"");
         table.report().warn(place.clone(), wrong);
     }
-    if http.as_ref().is_some_and(Vec::is_empty) && https.is_empty() && table.items("http", expected).is_some_and(|i| i.is_empty()) {
+    if http.as_ref().is_some_and(Vec::is_empty)
+        && https.is_empty()
+        && table.items("http", expected).is_some_and(|i| i.is_empty())
+    {
         table.error("http", Wrong::new("nothing listens").note("give an address in `http` or `https`"));
     }
     let default = || {
@@ -97,7 +100,8 @@ pub(super) fn trusted_proxies(root: &Table<'_>) -> Vec<IpNet> {
             "trusted_proxies.insecure_trust_every_proxy: every visitor who reaches us can claim any address and scheme",
         ),
         (false, true) => {
-            let wrong = Wrong::new("`insecure_trust_every_proxy` has no effect with these networks").note("leave it out");
+            let wrong =
+                Wrong::new("`insecure_trust_every_proxy` has no effect with these networks").note("leave it out");
             table.report().warn(table.place("insecure_trust_every_proxy"), wrong);
         }
         (false, false) => {}

@@ -65,8 +65,31 @@ mod tests {
     #[test]
     fn nothing_that_can_be_read_in_two_ways() {
         for bad in [
-            "", "x", "*", "/x*", "/*/x", "/x/**", "/x?y", "/x#y", "/a%2fb", "/a%41", "//x", "/x//y", "/x//*", "/a;b", "/a\\b", "/../x",
-            "/x/..", "/x/./y", "/.", "/a b", "/ü", "/a\"b", "/a\nb", "/a<b", "https://a.example/x",
+            "",
+            "x",
+            "*",
+            "/x*",
+            "/*/x",
+            "/x/**",
+            "/x?y",
+            "/x#y",
+            "/a%2fb",
+            "/a%41",
+            "//x",
+            "/x//y",
+            "/x//*",
+            "/a;b",
+            "/a\\b",
+            "/../x",
+            "/x/..",
+            "/x/./y",
+            "/.",
+            "/a b",
+            "/ü",
+            "/a\"b",
+            "/a\nb",
+            "/a<b",
+            "https://a.example/x",
         ] {
             assert!(parse(bad).is_err(), "{bad:?}");
         }

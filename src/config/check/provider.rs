@@ -22,9 +22,22 @@ const ALGORITHMS: [&str; 9] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS5
 
 /// Parameters of the authorization request that the flow itself sets, or that would carry others past its checks.
 const OWN_PARAMETERS: [&str; 16] = [
-    "client_id", "client_secret", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce",
-    "code_challenge", "code_challenge_method", "request", "request_uri", "client_assertion", "client_assertion_type",
-    "code", "return_to",
+    "client_id",
+    "client_secret",
+    "redirect_uri",
+    "response_type",
+    "response_mode",
+    "scope",
+    "state",
+    "nonce",
+    "code_challenge",
+    "code_challenge_method",
+    "request",
+    "request_uri",
+    "client_assertion",
+    "client_assertion_type",
+    "code",
+    "return_to",
 ];
 
 /// A provider by name, and what it is when nothing is wrong with it.
@@ -41,8 +54,12 @@ pub(super) fn providers(root: &Table<'_>, context: &Context<'_>) -> Vec<Named> {
             if let Err(wrong) = names::check(&name, "a provider") {
                 context.report.error(node.place.of_key(), wrong);
             }
-            let table =
-                Table::new(&node, format!("[providers.{}]", printable(&name)), "providers.*".to_owned(), context.report);
+            let table = Table::new(
+                &node,
+                format!("[providers.{}]", printable(&name)),
+                "providers.*".to_owned(),
+                context.report,
+            );
             let settings = provider(&name, &table, context);
             Named { name, settings }
         })
@@ -102,7 +119,7 @@ fn provider(name: &str, table: &Table<'_>, context: &Context<'_>) -> Option<Prov
     })
 }
 
-/// The issuer identifier: https, no query, no fragment (OpenID Connect Discovery 1.0, section 2). Kept byte for byte.
+/// The issuer identifier: https, no query, no fragment (`OpenID` Connect Discovery 1.0, section 2). Kept byte for byte.
 fn issuer(table: &Table<'_>, preset: &Preset) -> Option<String> {
     let example = &preset.issuer_example;
     let given = table.parse("issuer", &format!("a URL such as \"{example}\""), |text| {
@@ -134,7 +151,7 @@ fn client_id(table: &Table<'_>) -> Option<String> {
     given
 }
 
-/// Secret and method belong together (OpenID Connect Core 1.0, section 9).
+/// Secret and method belong together (`OpenID` Connect Core 1.0, section 9).
 fn client(table: &Table<'_>, context: &Context<'_>) -> (Option<SecretSource>, ClientAuthentication) {
     let secret = table
         .node("client_secret")
@@ -166,7 +183,7 @@ fn client(table: &Table<'_>, context: &Context<'_>) -> (Option<SecretSource>, Cl
     (secret, method.unwrap_or(default))
 }
 
-/// Scope tokens (RFC 6749, section 3.3); without `openid` there is no ID token (OpenID Connect Core 1.0, section 3.1.2.1).
+/// Scope tokens (RFC 6749, section 3.3); without `openid` there is no ID token (`OpenID` Connect Core 1.0, section 3.1.2.1).
 fn scopes(table: &Table<'_>) -> Option<Vec<String>> {
     let scopes = table.each("scopes", "a list of scopes such as [\"openid\", \"email\"]", |text| {
         let token = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
@@ -194,7 +211,10 @@ fn algorithms(table: &Table<'_>) -> Vec<String> {
         let wrong = if upper == "NONE" {
             Wrong::new("\"none\" would let anyone sign in as anyone")
         } else if upper.starts_with("HS") {
-            Wrong::new(format!("`{}` is an HMAC: whoever knows the client secret could sign in as anyone", printable(text)))
+            Wrong::new(format!(
+                "`{}` is an HMAC: whoever knows the client secret could sign in as anyone",
+                printable(text)
+            ))
         } else {
             let wrong = Wrong::new(format!("`{}` is no signature algorithm that we know", printable(text)));
             match nearest(text, ALGORITHMS.into_iter()) {
@@ -208,7 +228,10 @@ fn algorithms(table: &Table<'_>) -> Vec<String> {
         None => all(),
         Some(list) => {
             if list.is_empty() && table.items("signing_algorithms", "a list").is_some_and(|items| items.is_empty()) {
-                table.error("signing_algorithms", Wrong::new("no algorithm is left").note("leave the key out to allow all safe ones"));
+                table.error(
+                    "signing_algorithms",
+                    Wrong::new("no algorithm is left").note("leave the key out to allow all safe ones"),
+                );
             }
             list.into_iter().map(|item| item.value).collect()
         }
@@ -256,7 +279,9 @@ fn parameters(table: &Table<'_>) -> Option<BTreeMap<String, String>> {
 /// A parameter that may go into the authorization request beside those that the flow itself sets.
 fn parameter_name(text: &str) -> Result<String, Wrong> {
     if OWN_PARAMETERS.contains(&text) {
-        return Err(Wrong::new(format!("`{text}` is set by the sign-in itself and can't be given")).note("leave it out"));
+        return Err(
+            Wrong::new(format!("`{text}` is set by the sign-in itself and can't be given")).note("leave it out")
+        );
     }
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
     if text.is_empty() || text.len() > 64 || !text.bytes().all(plain) {

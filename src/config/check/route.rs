@@ -105,13 +105,10 @@ fn route(node: &Node, names: &Names<'_>, prefix: &str, root: &Table<'_>) -> Opti
         table.missing("path", "its paths: path = \"/*\" for everything");
     }
     let methods = methods(&table);
-    let allow = match table.node("allow") {
-        Some(node) => rule::allow(node, &names.providers, root.report()),
-        None => {
-            table.missing("allow", "who may pass: allow = \"signed-in\"");
-            None
-        }
-    };
+    let allow = table.node("allow").and_then(|node| rule::allow(node, &names.providers, root.report()));
+    if !table.has("allow") {
+        table.missing("allow", "who may pass: allow = \"signed-in\"");
+    }
     let signed_out = table.choice(
         "signed_out",
         &[("redirect", SignedOut::Redirect), ("401", SignedOut::Unauthorized), ("auto", SignedOut::Auto)],
@@ -179,7 +176,8 @@ fn methods(table: &Table<'_>) -> Option<Vec<Method>> {
         if upper == "CONNECT" {
             return Err(Wrong::new("CONNECT is never passed on").note("leave it out"));
         }
-        Method::from_bytes(text.as_bytes()).map_err(|_| wrong.note("allowed: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS …"))
+        Method::from_bytes(text.as_bytes())
+            .map_err(|_| wrong.note("allowed: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS …"))
     })?;
     if methods.is_empty() && table.report().is_clean_within(&table.place("methods")) {
         table.error("methods", Wrong::new("`methods` is an empty list").note("leave the key out to mean all methods"));

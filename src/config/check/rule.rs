@@ -12,9 +12,7 @@ const FORMS: &str = "allowed: \"everyone\", \"signed-in\", { roles = [\"admin\"]
 /// The rule that `node` writes; `providers` are the names that exist.
 pub(super) fn allow(node: &Node, providers: &[&str], report: &Report) -> Option<Allow> {
     match &node.content {
-        Content::Text(text) if !node.loose || !text.trim_start().starts_with(['{', '[']) => {
-            word(text).map_err(|wrong| report.error(node.place.clone(), wrong)).ok()
-        }
+        Content::Text(text) => word(text).map_err(|wrong| report.error(node.place.clone(), wrong)).ok(),
         Content::Table(_) => Some(Allow::AnyOf(vec![conditions(node, providers, report)?])),
         Content::List(items) if items.is_empty() => {
             let wrong = Wrong::new("`allow` is an empty list, so nobody could ever pass").note(FORMS);
@@ -70,11 +68,7 @@ fn conditions(node: &Node, providers: &[&str], report: &Report) -> Option<Condit
 }
 
 /// A list of a rule. An empty one could be read as nobody or as everybody, so it is a mistake.
-fn values(
-    table: &Table<'_>,
-    key: &'static str,
-    parse: impl Fn(&str) -> Result<String, Wrong>,
-) -> Option<Vec<String>> {
+fn values(table: &Table<'_>, key: &'static str, parse: impl Fn(&str) -> Result<String, Wrong>) -> Option<Vec<String>> {
     let values = table.each(key, "a list of texts", parse)?;
     let place: Place = table.place(key);
     if values.is_empty() && table.report().is_clean_within(&place) {
@@ -99,24 +93,29 @@ fn exact(text: &str) -> Result<String, Wrong> {
 
 /// Addresses are compared in lower case: no provider of note tells apart people by the case of their address.
 fn email(text: &str) -> Result<String, Wrong> {
-    let wrong = || Wrong::new(format!("`{}` is no email address", printable(text))).note("write it like \"alice@example.com\"");
+    let wrong =
+        || Wrong::new(format!("`{}` is no email address", printable(text))).note("write it like \"alice@example.com\"");
     let (local, host) = text.rsplit_once('@').ok_or_else(wrong)?;
-    if local.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '*') || domain(host).is_err() {
+    if local.is_empty()
+        || text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '*')
+        || domain(host).is_err()
+    {
         return Err(wrong());
     }
     Ok(text.to_lowercase())
 }
 
 fn domain(text: &str) -> Result<String, Wrong> {
-    let label = |label: &str| {
-        !label.is_empty() && label.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_')
-    };
+    let label = |label: &str| !label.is_empty() && label.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_');
     if text.split('.').all(label) && text.len() <= 253 {
         return Ok(text.to_lowercase());
     }
     let wrong = Wrong::new(format!("`{}` is no domain", printable(text)));
     Err(if text.starts_with('@') || text.starts_with("*.") || text.starts_with('.') {
-        wrong.note(format!("write \"{}\"; each subdomain is named on its own", printable(text.trim_start_matches(['@', '*', '.']))))
+        wrong.note(format!(
+            "write \"{}\"; each subdomain is named on its own",
+            printable(text.trim_start_matches(['@', '*', '.']))
+        ))
     } else {
         wrong.note("write it like \"example.com\"")
     })

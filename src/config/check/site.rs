@@ -17,8 +17,9 @@ pub(super) fn public_url(table: &Table<'_>) -> Option<Url> {
     let url = table.parse("public_url", "a URL such as \"https://app.example.com\"", |text| {
         let url = address::origin(text)?;
         if url.scheme() == "http" && !address::is_loopback(&url) {
-            return Err(Wrong::new("`public_url` is plain http, so session cookies could be read on the way")
-                .note(format!("write \"https://{}\"; http is for localhost alone", url.host_str().unwrap_or_default())));
+            return Err(Wrong::new("`public_url` is plain http, so session cookies could be read on the way").note(
+                format!("write \"https://{}\"; http is for localhost alone", url.host_str().unwrap_or_default()),
+            ));
         }
         Ok(url)
     });
@@ -73,7 +74,8 @@ pub(super) fn log(root: &Table<'_>) -> LogSettings {
 /// `info`, or `info,portcullis=debug`. The filter's own parser takes a misspelt level for the name of a module.
 fn level(text: &str) -> Result<String, Wrong> {
     for part in text.split(',') {
-        let (target, level) = part.trim().split_once('=').map_or((None, part.trim()), |(target, level)| (Some(target), level));
+        let (target, level) =
+            part.trim().split_once('=').map_or_else(|| (None, part.trim()), |(target, level)| (Some(target), level));
         let named = target.is_none_or(|target| {
             !target.is_empty() && target.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':')
         });
@@ -82,7 +84,9 @@ fn level(text: &str) -> Result<String, Wrong> {
             if let Some(near) = nearest(level, LEVELS.into_iter()) {
                 wrong = wrong.note(format!("did you mean \"{near}\"?"));
             }
-            return Err(wrong.note(format!("allowed: {}, or with a module: \"info,portcullis=debug\"", LEVELS.join(", "))));
+            return Err(
+                wrong.note(format!("allowed: {}, or with a module: \"info,portcullis=debug\"", LEVELS.join(", ")))
+            );
         }
     }
     Ok(text.to_owned())

@@ -55,7 +55,8 @@ pub(super) fn upstreams(root: &Table<'_>, report: &Report) -> Vec<Named> {
             if let Err(wrong) = names::check(&name, "an upstream") {
                 report.error(node.place.of_key(), wrong);
             }
-            let table = Table::new(&node, format!("[upstreams.{}]", printable(&name)), "upstreams.*".to_owned(), report);
+            let table =
+                Table::new(&node, format!("[upstreams.{}]", printable(&name)), "upstreams.*".to_owned(), report);
             let settings = upstream(&name, &table);
             Named { name, settings }
         })
@@ -90,7 +91,10 @@ fn upstream(name: &str, table: &Table<'_>) -> Option<UpstreamSettings> {
     let url = url?;
     let is_plain = url.scheme() == "http";
     if ca.is_some() && is_plain {
-        table.error("ca", Wrong::new("`ca` has no meaning for an http upstream").note("write an https `url`, or leave `ca` out"));
+        table.error(
+            "ca",
+            Wrong::new("`ca` has no meaning for an http upstream").note("write an https `url`, or leave `ca` out"),
+        );
     }
     if token != TokenSettings::None && is_plain && !address::is_loopback(&url) {
         let wrong = Wrong::new("this upstream gets a bearer token over plain http")
@@ -136,8 +140,9 @@ fn headers(table: &Table<'_>) -> Vec<(HeaderName, String)> {
         let template = convert::text(&node, &name, "a template such as \"{claims.team}\"").and_then(template);
         let fold = name.to_lowercase().replace(['_', '.'], "-");
         if let Some(first) = folded.insert(fold, place.clone()) {
-            let wrong = Wrong::new(format!("`{}` and another header differ only in case, `-`, `_` or `.`", printable(&name)))
-                .note("keep one of them");
+            let wrong =
+                Wrong::new(format!("`{}` and another header differ only in case, `-`, `_` or `.`", printable(&name)))
+                    .note("keep one of them");
             table.report().clash(place.clone(), first, "the other one is at", wrong);
         }
         match (parsed, template) {

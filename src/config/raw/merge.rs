@@ -16,14 +16,15 @@ pub(in crate::config) fn merge(layers: &[Layer]) -> Node {
 }
 
 fn place(figment: &Figment, layers: &[Layer], value: &Value, path: &mut Vec<Step>) -> Node {
-    let tagged =
-        figment.get_metadata(value.tag()).and_then(|metadata| metadata.name.parse().ok()).filter(|index: &usize| {
-            layers.get(*index).is_some_and(|layer| layer.spots.contains_key(path.as_slice()))
-        });
-    // A merged table carries one tag though several layers speak of it; the latest of them is where to look.
-    let layer = tagged.or_else(|| {
-        layers.iter().rev().find(|layer| layer.spots.contains_key(path.as_slice())).map(|layer| layer.index)
-    });
+    let speaks = |layer: &&Layer| layer.spots.contains_key(path.as_slice());
+    let layer = if matches!(value, Value::Dict(..)) {
+        // A merged table carries one tag though several layers speak of it; what it lacks is best added to the first.
+        layers.iter().find(speaks)
+    } else {
+        let index = figment.get_metadata(value.tag()).and_then(|metadata| metadata.name.parse::<usize>().ok());
+        index.and_then(|index| layers.get(index)).filter(speaks).or_else(|| layers.iter().rev().find(speaks))
+    };
+    let layer = layer.map(|layer| layer.index);
     let spot = layer.and_then(|index| layers.get(index)).and_then(|layer| layer.spots.get(path.as_slice()));
     let content = match value {
         Value::String(_, text) => Content::Text(text.clone()),

@@ -172,14 +172,13 @@ impl Report {
 }
 
 fn explain(unknown: &Unknown, known: &BTreeSet<String>) -> Wrong {
-    let Unknown { key, title, allowed, place } = unknown;
+    let Unknown { key, title, allowed, .. } = unknown;
     let mut wrong = Wrong::new(format!("`{}` is no key of {title}", printable(key)));
     if let Some(near) = nearest(key, allowed.iter().copied()) {
         wrong = wrong.note(format!("did you mean `{near}`?"));
-    } else if let Some(elsewhere) = known.iter().find(|pattern| {
-        pattern.rsplit_once('.').is_some_and(|(_, last)| last == key) && place.path.len() <= pattern.split('.').count()
-    }) {
-        wrong = wrong.note(format!("there is a key `{elsewhere}`; is it in the wrong table?"));
+    } else if let Some(elsewhere) = known.iter().find(|pattern| pattern.rsplit('.').next() == Some(key)) {
+        let top = if elsewhere.contains('.') { "" } else { " at the top level" };
+        wrong = wrong.note(format!("there is a key `{elsewhere}`{top}; is it in the wrong table?"));
     }
     wrong.note(format!("allowed here: {}", allowed.join(", ")))
 }
@@ -189,9 +188,7 @@ pub(in crate::config) fn nearest<'a>(word: &str, candidates: impl Iterator<Item 
     let far = (word.chars().count() / 3).clamp(1, 3);
     let folded = word.to_lowercase().replace('-', "_");
     candidates
-        .map(|candidate| {
-            (strsim::damerau_levenshtein(&folded, &candidate.to_lowercase().replace('-', "_")), candidate)
-        })
+        .map(|candidate| (strsim::damerau_levenshtein(&folded, &candidate.to_lowercase().replace('-', "_")), candidate))
         .filter(|(distance, _)| *distance <= far)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)

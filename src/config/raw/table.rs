@@ -80,10 +80,17 @@ impl<'r> Table<'r> {
         self.report.error(self.place(key), wrong);
     }
 
-    /// Reports that `key` must be given, unless the table itself could not be read.
+    /// Reports that `key` must be given, unless the table itself could not be read, or holds a misspelling of it, which
+    /// is a mistake already.
     pub(in crate::config) fn missing(&self, key: &str, fix: &str) {
-        if self.usable {
-            let wrong = Wrong::new(format!("`{key}` is missing in {}", self.title)).note(format!("add {fix}"));
+        let misspelt = self.entries.keys().any(|given| nearest(given, std::iter::once(key)).is_some());
+        if self.usable && !misspelt {
+            let wrong = Wrong::new(format!(
+                "`{key}` is missing {} {}",
+                if self.pattern.is_empty() { "at" } else { "in" },
+                self.title
+            ))
+            .note(format!("add {fix}"));
             self.report.absence(self.place.of_key(), wrong);
         }
     }
@@ -143,11 +150,12 @@ impl<'r> Table<'r> {
     /// A whole number within `bounds`.
     pub(in crate::config) fn whole(&self, key: &'static str, bounds: RangeInclusive<u32>) -> Option<u32> {
         let node = self.node(key)?;
+        let allowed = format!("allowed: {} to {}", bounds.start(), bounds.end());
         let checked = convert::whole(node, key).and_then(|number| {
-            u32::try_from(number).ok().filter(|number| bounds.contains(number)).ok_or_else(|| {
-                Wrong::new(format!("`{key}` is out of bounds")).note(format!("allowed: {} to {}", bounds.start(), bounds.end()))
-            })
+            let within = u32::try_from(number).ok().filter(|number| bounds.contains(number));
+            within.ok_or_else(|| Wrong::new(format!("`{key}` is out of bounds")))
         });
+        let checked = checked.map_err(|wrong| wrong.note(allowed));
         checked.map_err(|wrong| self.report.error(node.place.clone(), wrong)).ok()
     }
 

@@ -41,7 +41,7 @@ pub(in crate::config) fn read_yaml(name: String, text: String, index: usize) -> 
 
 /// The layer that JSON `text` makes (RFC 8259); empty when it has a syntax error.
 pub(in crate::config) fn read_json(name: String, text: String, index: usize) -> (Layer, Vec<SyntaxError>) {
-    if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&text) {
+    if let Err(error) = serde_json::from_str::<serde_json::Value>(&text) {
         let start = offset(&text, error.line(), error.column());
         let message = error.to_string();
         let message = message.split(" at line ").next().unwrap_or_default().to_owned();
@@ -87,13 +87,7 @@ fn keep_table(
     dict
 }
 
-fn keep(
-    raw: Spanned<Raw>,
-    key: Option<Range<usize>>,
-    path: &mut Vec<Step>,
-    text: &str,
-    spots: &mut Spots,
-) -> Value {
+fn keep(raw: Spanned<Raw>, key: Option<Range<usize>>, path: &mut Vec<Step>, text: &str, spots: &mut Spots) -> Value {
     let span = bytes(&raw.referenced, text);
     let mut spot = Spot { key: key.unwrap_or_else(|| span.clone()), value: span, label: None, odd: None };
     let kept = match raw.value {

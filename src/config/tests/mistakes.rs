@@ -1,0 +1,328 @@
+//! What people read for each mistake.
+
+use super::*;
+
+/// Each line is put into a config that is right; the mistakes must hold the texts.
+fn each(cases: &[(String, &[&str])]) {
+    for (text, expected) in cases {
+        let told = mistakes(text);
+        for part in *expected {
+            assert!(told.contains(part), "for\n{text}\nthis is told:\n{told}\nbut not: {part}");
+        }
+    }
+}
+
+fn url(url: &str) -> String {
+    right("", "").replace("https://app.example.com", url)
+}
+
+fn provider(line: &str) -> String {
+    right("", "").replace("client_id", &format!("{line}\nclient_id"))
+}
+
+fn issuer(issuer: &str) -> String {
+    right("", "").replace("https://login.example.com", issuer)
+}
+
+fn upstream(line: &str) -> String {
+    right("", line)
+}
+
+fn route(lines: &str) -> String {
+    right("", &format!("[[routes]]\n{lines}"))
+}
+
+#[test]
+fn all_mistakes_come_at_once_in_the_order_of_the_file() {
+    let told = toml(
+        r#"public_url = "http://app.example.com"
+workrs = 2
+
+[session]
+idle = "soon"
+
+[providers.corp]
+isuer = "https://login.example.com"
+client_id = "app"
+
+[[routes]]
+path = "/admin/*"
+allow = "signed-in"
+upstream = "ap"
+
+[upstreams.app]
+url = "http://127.0.0.1:3000/app"
+"#,
+    )
+    .unwrap_err();
+    let expected = r#"portcullis.toml:1:14: error: `public_url` is plain http, so session cookies could be read on the way
+  |
+1 | public_url = "http://app.example.com"
+  |              ^^^^^^^^^^^^^^^^^^^^^^^^
+  = write "https://app.example.com"; http is for localhost alone
+
+portcullis.toml:2:1: error: `workrs` is no key of the top level
+  |
+2 | workrs = ***
+  | ^^^^^^
+  = did you mean `workers`?
+  = allowed here: drain, limits, listen, log, prefix, providers, public_url, return_to, routes, session, tls, trusted_proxies, upstreams, workers
+
+portcullis.toml:5:8: error: `soon` is no duration
+  |
+5 | idle = "soon"
+  |        ^^^^^^
+  = write a whole number and a unit: "500ms", "30s", "5m", "8h" or "7d"
+
+portcullis.toml:8:1: error: `isuer` is no key of [providers.corp]
+  |
+8 | isuer = ***
+  | ^^^^^
+  = did you mean `issuer`?
+  = allowed here: allowed_login_parameters, authorization_parameters, ca, client_authentication, client_id, client_secret, clock_skew, groups_claim, issuer, label, preset, private_endpoints, roles_claims, scopes, signing_algorithms, timeout, userinfo
+
+portcullis.toml:14:12: error: there is no upstream `ap`
+   |
+14 | upstream = "ap"
+   |            ^^^^
+  = did you mean "app"?
+  = known: app
+
+portcullis.toml:17:7: error: this URL has a path, a query or a fragment
+   |
+17 | url = "http://127.0.0.1:3000/app"
+   |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  = write the origin alone: "http://127.0.0.1:3000"
+
+6 mistakes in the config"#;
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn what_is_missing_is_told_at_its_table() {
+    let told = mistakes("[providers.corp]\nclient_id = \"app\"\n[upstreams.app]\n");
+    let expected = r#"portcullis.toml: error: `public_url` is missing at the top level
+  = add the origin that browsers see: public_url = "https://app.example.com"
+
+portcullis.toml:1:12: error: `issuer` is missing in [providers.corp]
+  |
+1 | [providers.corp]
+  |            ^^^^
+  = add the provider's issuer: issuer = "https://login.example.com"
+
+portcullis.toml:3:12: error: `url` is missing in [upstreams.app]
+  |
+3 | [upstreams.app]
+  |            ^^^
+  = add where it is: url = "http://127.0.0.1:3000""#;
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn the_public_url_is_an_origin_over_tls() {
+    for good in ["http://localhost:8080", "http://127.0.0.1:8080", "http://[::1]:8080", "http://app.localhost"] {
+        assert!(toml(&url(good)).is_ok(), "{good}");
+    }
+    each(&[
+        (url("http://app.example.com"), &["plain http", "write \"https://app.example.com\""]),
+        (url("http://localhost.example.com"), &["plain http"]),
+        (url("https://app.example.com/app"), &["write the origin alone: \"https://app.example.com\""]),
+        (url("https://app.example.com?x"), &["a path, a query or a fragment"]),
+        (url("https://u:p@app.example.com"), &["user name or password", "public_url = ***"]),
+        (url("app.example.com"), &["no http or https URL"]),
+        (url("https://app.example.com:99999"), &["no URL"]),
+    ]);
+}
+
+#[test]
+fn providers() {
+    each(&[
+        (right("", "").replace("[providers.corp]", "[providers.Corp]"), &["`Corp` is no name for a provider", "a-z"]),
+        (right("", "").replace("[providers.corp]", &format!("[providers.{}]", "a".repeat(33))), &["is no name"]),
+        (issuer("http://login.example.com"), &["plain http", "sign in as anyone"]),
+        (issuer("https://login.example.com?x=1"), &["no query"]),
+        (issuer("https://login.example.com#x"), &["no fragment"]),
+        (issuer("https://u@login.example.com"), &["user name"]),
+        (issuer("login.example.com"), &["no http or https URL"]),
+        (provider("preset = \"keyclock\""), &["`keyclock` is no value of `preset`", "did you mean \"keycloak\"?"]),
+        (provider("client_authentication = \"client_secret_basic\""), &["needs a `client_secret`"]),
+        (provider("client_authentication = \"none\"\nclient_secret = \"x\""), &["but there is a `client_secret`"]),
+        (provider("client_authentication = \"private_key_jwt\""), &["allowed: \"client_secret_basic\""]),
+        (provider("scopes = [\"email\"]"), &["lacks \"openid\"", "add \"openid\""]),
+        (provider("scopes = []"), &["lacks \"openid\""]),
+        (provider("scopes = [\"openid email\"]"), &["`openid email` is no scope", "a text of its own"]),
+        (provider("scopes = \"openid\""), &["not text", "put it in brackets"]),
+        (provider("signing_algorithms = [\"none\"]"), &["let anyone sign in as anyone"]),
+        (provider("signing_algorithms = [\"NONE\"]"), &["let anyone sign in as anyone"]),
+        (provider("signing_algorithms = [\"HS256\"]"), &["`HS256` is an HMAC", "allowed: RS256"]),
+        (provider("signing_algorithms = [\"ES265\"]"), &["did you mean \"ES256\"?"]),
+        (provider("signing_algorithms = []"), &["no algorithm is left"]),
+        (provider("userinfo = true"), &["not true or false"]),
+        (provider("groups_claim = \"a..b\""), &["holds an empty name"]),
+        (provider("roles_claims = [5]"), &["takes a claim", "not a whole number"]),
+        (provider("authorization_parameters = { state = \"x\" }"), &["`state` is set by the sign-in itself"]),
+        (provider("authorization_parameters = { redirect_uri = \"x\" }"), &["set by the sign-in itself"]),
+        (provider("authorization_parameters = { max_age = 5 }"), &["takes a text"]),
+        (provider("allowed_login_parameters = [\"nonce\"]"), &["set by the sign-in itself"]),
+        (provider("ca = \"/nowhere/ca.pem\""), &["`ca`: can't use the PEM file /nowhere/ca.pem"]),
+        (provider("private_endpoints = [\"https://x.example/path\"]"), &["write the origin alone"]),
+        (provider("clock_skew = \"10m\""), &["out of bounds", "allowed: \"0s\" to \"5m\""]),
+        (provider("timeout = \"0s\""), &["out of bounds"]),
+    ]);
+    assert!(toml(&issuer("http://127.0.0.1:9000/realm")).is_ok());
+}
+
+#[test]
+fn upstreams() {
+    each(&[
+        (upstream("identity = \"aws-alb\""), &["`aws-alb` is not in this release"]),
+        (upstream("identity = \"grafanna\""), &["is no header preset", "did you mean \"grafana\"?"]),
+        (upstream("headers = { \"X Y\" = \"a\" }"), &["`X Y` is no name of a header"]),
+        (upstream("headers = { Host = \"a\" }"), &["`Host` can't be set here"]),
+        (upstream("headers = { Content-Length = \"a\" }"), &["can't be set here"]),
+        (upstream("headers = { Transfer_Encoding = \"a\" }"), &["can't be set here"]),
+        (upstream("headers = { Authorization = \"a\" }"), &["use `token`"]),
+        (upstream("headers = { X-Forwarded-For = \"a\" }"), &["set by the gateway"]),
+        (upstream("headers = { X-Team = \"a\", x_team = \"b\" }"), &["differ only in case", "the other one is at"]),
+        (upstream("headers = { X-Team = \"{claims.team\" }"), &["braces"]),
+        (upstream("headers = { X-Team = \"a\\nb\" }"), &["control characters"]),
+        (upstream("token = \"acces_token\""), &["did you mean \"access_token\"?"]),
+        (upstream("connect_timeout = \"0s\""), &["out of bounds"]),
+        (upstream("pass_host = \"yes\""), &["takes `true` or `false`, not text"]),
+        (right("", "").replace("http://127.0.0.1:3000", "ftp://127.0.0.1"), &["no http or https URL"]),
+        (
+            right("", "[upstreams.other]\nurl = \"http://127.0.0.1:1\""),
+            &["several upstreams (app, other), but no [[routes]]"],
+        ),
+    ]);
+}
+
+#[test]
+fn routes() {
+    let ok = "allow = \"signed-in\"\n";
+    each(&[
+        (route("allow = \"everyone\""), &["`path` is missing in [[routes]]"]),
+        (route("path = \"/*\""), &["`allow` is missing in [[routes]]"]),
+        (route(&format!("{ok}path = \"x\"")), &["a path begins with `/`", "write \"/x\""]),
+        (route(&format!("{ok}path = \"/a*\"")), &["`*` stands only at the end"]),
+        (route(&format!("{ok}path = \"/.auth/*\"")), &["Portcullis's own"]),
+        (route(&format!("{ok}path = \"/.auth\"")), &["Portcullis's own"]),
+        (route(&format!("{ok}path = \"/*\"\nhost = \"app.example.com:443\"")), &["has no port"]),
+        (route(&format!("{ok}path = \"/*\"\nhost = \"https://app.example.com\"")), &["a host is no URL"]),
+        (route(&format!("{ok}path = \"/*\"\nhost = \"*.example.com\"")), &["no single host"]),
+        (route(&format!("{ok}path = \"/*\"\nmethods = [\"get\"]")), &["upper-case: \"GET\""]),
+        (route(&format!("{ok}path = \"/*\"\nmethods = []")), &["empty list"]),
+        (route(&format!("{ok}path = \"/*\"\nmethods = [\"CONNECT\"]")), &["never passed on"]),
+        (route(&format!("{ok}path = \"/*\"\nsigned_out = \"403\"")), &["allowed: \"redirect\", \"401\", \"auto\""]),
+        (route(&format!("{ok}path = \"/*\"\nencoded_slash = 1")), &["takes `true` or `false`"]),
+        (route("path = \"/*\"\nallow = \"signed_in\""), &["`signed_in` is no rule", "did you mean \"signed-in\"?"]),
+        (route("path = \"/*\"\nallow = {}"), &["does it mean everyone or nobody?"]),
+        (route("path = \"/*\"\nallow = []"), &["nobody could ever pass"]),
+        (route("path = \"/*\"\nallow = [{ roles = [\"a\"] }, {}]"), &["empty table"]),
+        (route("path = \"/*\"\nallow = { roles = [] }"), &["`roles` is an empty list"]),
+        (
+            route("path = \"/*\"\nallow = { rolls = [\"a\"] }"),
+            &["`rolls` is no key of `allow`", "did you mean `roles`?"],
+        ),
+        (route("path = \"/*\"\nallow = { providers = [\"cor\"] }"), &["no provider `cor`", "did you mean \"corp\"?"]),
+        (route("path = \"/*\"\nallow = { emails = [\"alice\"] }"), &["`alice` is no email address"]),
+        (route("path = \"/*\"\nallow = { email_domains = [\"@example.com\"] }"), &["write \"example.com\""]),
+        (
+            route("path = \"/*\"\nallow = { email_domains = [\"*.example.com\"] }"),
+            &["each subdomain is named on its own"],
+        ),
+        (route("path = \"/*\"\nallow = [\"signed-in\"]"), &["a table in this list"]),
+        (right("routes = 5", ""), &["`routes` takes a list of tables"]),
+    ]);
+}
+
+#[test]
+fn routes_that_tie_name_both_places() {
+    let two = |one: &str, other: &str| {
+        route(&format!(
+            "path = \"/x\"\nallow = \"everyone\"\n{one}\n[[routes]]\npath = \"/x\"\nallow = \"signed-in\"\n{other}"
+        ))
+    };
+    let told = mistakes(&two("", ""));
+    let expected = r#"portcullis.toml:15:8: error: two routes tie: the same host, the same path and a method in common
+   |
+15 | path = "/x"
+   |        ^^^^
+  = the other one is at portcullis.toml:11:8
+  = narrow one of them by `host` or `methods`, or leave it out"#;
+    assert_eq!(told, expected);
+    let host = "host = \"A.example.com\"";
+    each(&[
+        (two("methods = [\"GET\", \"PUT\"]", "methods = [\"PUT\"]"), &["two routes tie"]),
+        (two("", "methods = [\"PUT\"]"), &["two routes tie"]),
+        (two(host, "host = \"a.EXAMPLE.com\""), &["two routes tie"]),
+    ]);
+    assert!(toml(&two("methods = [\"GET\"]", "methods = [\"PUT\"]")).is_ok());
+    assert_eq!(toml(&two(host, "")).unwrap().routes[0].host.as_deref(), Some("a.example.com"));
+}
+
+#[test]
+fn a_sign_in_needs_a_provider_and_a_public_site_none() {
+    let text = |allow: &str| {
+        format!(
+            "public_url = \"https://a.example\"\nsession.keys = [{{ file = \"/run/secrets/session-key\" }}]\n\
+             [upstreams.app]\nurl = \"http://127.0.0.1:1\"\n[[routes]]\npath = \"/*\"\nallow = \"{allow}\"\n"
+        )
+    };
+    assert!(toml(&text("everyone")).is_ok());
+    assert!(mistakes(&text("signed-in")).contains("`providers` is missing"));
+}
+
+#[test]
+fn listeners_and_proxies() {
+    each(&[
+        (right("", "[listen]\nhttp = [\"fd:3\"]"), &["not in this release"]),
+        (right("", "[listen]\nhttp = []"), &["nothing listens"]),
+        (right("", "[listen]\nhttp = [\"127.0.0.1:1\"]\nadmin = \"127.0.0.1:1\""), &["given twice", "it is also at"]),
+        (right("", "[listen]\nhttps = [\"127.0.0.1:1\"]"), &["`cert` is missing", "`key` is missing"]),
+        (right("", "[tls]\ncert = \"/nowhere\"\nkey = \"/nowhere\""), &["`cert`: can't use", "`key`: can't use"]),
+        (
+            right("", "[trusted_proxies]\nnetworks = [\"0.0.0.0/0\"]"),
+            &["trusts every machine", "insecure_trust_every_proxy"],
+        ),
+        (right("", "[trusted_proxies]\nnetworks = [\"::/0\"]"), &["trusts every machine"]),
+        (right("", "[trusted_proxies]\nnetworks = [\"0.0.0.0/1\", \"128.0.0.0/1\"]"), &["trusts every machine"]),
+        (right("", "[trusted_proxies]\nnetworks = [\"10.1.0.0/8\"]"), &["write \"10.0.0.0/8\""]),
+    ]);
+    let text = "[trusted_proxies]\nnetworks = [\"0.0.0.0/0\"]\ninsecure_trust_every_proxy = true";
+    let settings = toml(&right("", text)).unwrap();
+    assert!(settings.dangers[0].starts_with("trusted_proxies.insecure_trust_every_proxy: "), "{:?}", settings.dangers);
+    let open = toml(&right("", "[listen]\nadmin = \"0.0.0.0:9090\"")).unwrap();
+    assert!(open.warnings[0].contains("`admin` can be reached from other machines"), "{:?}", open.warnings);
+}
+
+#[test]
+fn the_rest_of_the_tables() {
+    let session = |line: &str| right("", "").replace("keys =", &format!("{line}\nkeys ="));
+    each(&[
+        (session("store = \"redis://:pw@r:6379\""), &["sessions in redis are not in this release", "store = ***"]),
+        (session("store = \"memory\""), &["`memory` is no store"]),
+        (session("idle = \"8d\""), &["`idle` is longer than `lifetime`"]),
+        (session("idle = \"0s\""), &["out of bounds"]),
+        (session("lifetime = \"0s\""), &["out of bounds"]),
+        (session("idle = 8"), &["takes a duration", "put it in quotes"]),
+        (session("cookie_name = \"a b\""), &["is no name for our cookies"]),
+        (session("cookie_name = \"__Host-x\""), &["added by us"]),
+        (session("max_cookie_bytes = \"64KiB\""), &["leaves no room"]),
+        (session("workers = 2"), &["there is a key `workers` at the top level"]),
+        (right("workers = 0", ""), &["allowed: 1 to 1024"]),
+        (right("workers = 1025", ""), &["allowed: 1 to 1024"]),
+        (right("workers = \"2\"", ""), &["takes a whole number, not text"]),
+        (right("workers = 2.5", ""), &["not a fraction"]),
+        (right("drain = 2026-01-01", ""), &["not a date or time"]),
+        (right("prefix = \"/.auth/\"", ""), &["without a slash at its end"]),
+        (right("prefix = \"/\"", ""), &["one path for our own endpoints"]),
+        (right("log = \"debug\"", ""), &["`log` takes a table, not text"]),
+        (right("", "[limits]\nheader_bytes = \"1KiB\""), &["allowed: \"4KiB\" to \"256KiB\""]),
+        (right("", "[limits]\nheader_bytes = \"64KB\""), &["is no size"]),
+        (right("", "[limits]\nconnections = 0"), &["allowed: 1 to 1000000"]),
+        (right("", "[log]\nlevel = \"portcullis=loud\""), &["is no level"]),
+        (right("", "[return_to]\norigins = [\"http://x.example\"]"), &["can be impersonated"]),
+        (right("", "[return_to]\norigins = [\"https://x.example/y\"]"), &["write the origin alone"]),
+    ]);
+}

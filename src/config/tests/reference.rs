@@ -1,0 +1,126 @@
+//! The annotated reference file can't drift from what the reader knows.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::config::source::load_with;
+
+fn desk() -> (Desk, LoadRequest) {
+    let mut desk = Desk::new();
+    let (cert, key) = certificate();
+    desk.write("cert.pem", &cert);
+    desk.write("corp-ca.pem", &cert);
+    desk.write("api-ca.pem", &cert);
+    desk.write("key.pem", &key);
+    desk.environment.insert("OLD_SESSION_KEY".to_owned(), crate::base::random::token().unwrap());
+    let file = desk.write("portcullis.toml", &read("config/portcullis.toml"));
+    let request = LoadRequest { files: vec![file], environment: desk.environment.clone(), ..LoadRequest::default() };
+    (desk, request)
+}
+
+#[test]
+fn the_reference_loads_as_it_stands() {
+    let (desk, request) = desk();
+    let settings = desk.load_request(&request).unwrap_or_else(|told| panic!("{told}"));
+    assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
+    assert!(settings.dangers.is_empty());
+}
+
+#[test]
+fn the_reference_has_every_key_and_no_other() {
+    let (_desk, request) = desk();
+    let (_, known) = load_with(&request);
+    let table: ::toml::Table = ::toml::from_str(&read("config/portcullis.toml")).unwrap();
+    let mut written = BTreeSet::new();
+    collect(&::toml::Value::Table(table), "", &mut written);
+    let optional = |key: &&String| !key.ends_with("client_secret.env") && !key.ends_with(".insecure");
+    let missing: Vec<&String> = known.difference(&written).filter(optional).collect();
+    assert!(missing.is_empty(), "the reference lacks {missing:?}");
+    assert!(known.len() > 70, "the check saw only {} keys", known.len());
+    let extra: Vec<&String> = written.difference(&known).collect();
+    assert!(extra.is_empty(), "nobody reads {extra:?}");
+}
+
+/// The keys of a value, with `*` for names of the operator's own and `[]` for items of a list.
+fn collect(value: &::toml::Value, pattern: &str, written: &mut BTreeSet<String>) {
+    match value {
+        ::toml::Value::Table(table) => {
+            for (key, value) in table {
+                let inner = match pattern {
+                    "" => key.clone(),
+                    "providers" | "upstreams" => format!("{pattern}.*"),
+                    "providers.*.authorization_parameters" | "upstreams.*.headers" => continue,
+                    _ => format!("{pattern}.{key}"),
+                };
+                if !inner.ends_with('*') {
+                    written.insert(inner.clone());
+                }
+                collect(value, &inner, written);
+            }
+        }
+        ::toml::Value::Array(items) => {
+            let pattern = if pattern == "routes.allow" || pattern == "routes[].allow" {
+                "routes[].allow".to_owned()
+            } else {
+                format!("{pattern}[]")
+            };
+            for item in items {
+                collect(item, &pattern, written);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn the_defaults_in_the_reference_are_the_defaults() {
+    let (desk, request) = desk();
+    let shown = desk.load_request(&request).unwrap();
+    let text = right("", "[providers.corp.authorization_parameters]\nui_locales = \"en\"\n").replace(
+        "client_id = \"app\"",
+        "client_id = \"app\"\npreset = \"keycloak\"\nclient_secret = { file = \"/run/secrets/client-secret\" }",
+    );
+    let implied = toml(&text).unwrap();
+    let common = |settings: &Settings| {
+        let (session, provider, upstream) =
+            (&settings.session, &settings.providers[0], settings.upstreams.iter().find(|u| &*u.name == "app").unwrap());
+        format!(
+            "{:#?}",
+            (
+                (&settings.prefix, settings.drain, &settings.listen.http, &settings.log),
+                (
+                    session.store,
+                    session.idle,
+                    session.lifetime,
+                    &session.cookie_name,
+                    session.max_cookie_bytes,
+                    session.flow_lifetime
+                ),
+                (
+                    settings.limits.header_bytes,
+                    settings.limits.header_timeout,
+                    settings.limits.idle_timeout,
+                    settings.limits.connections
+                ),
+                (
+                    provider.client_authentication,
+                    &provider.scopes,
+                    &provider.signing_algorithms,
+                    provider.userinfo,
+                    &provider.groups_claim
+                ),
+                (&provider.roles_claims, &provider.allowed_login_parameters, provider.timeout, provider.clock_skew),
+                (
+                    &upstream.identity,
+                    upstream.token,
+                    upstream.pass_host,
+                    upstream.connect_timeout,
+                    upstream.response_timeout,
+                    upstream.idle_timeout
+                ),
+                (settings.routes.last().map(|route| (route.signed_out, route.allowances))),
+            )
+        )
+    };
+    assert_eq!(common(&shown), common(&implied));
+}
