@@ -30,6 +30,7 @@ pub(crate) async fn misbehave(
         match fault {
             Transport::Slow(delay) => tokio::time::sleep(delay).await,
             Transport::Hang => std::future::pending::<()>().await,
+            Transport::GzipBomb(bytes) => return packed(bytes).await,
             other => match instead(other, here) {
                 Ok(answer) => return answer,
                 Err(change) => changes.push(change),
@@ -59,12 +60,6 @@ fn instead(fault: Transport, here: &str) -> Result<Answer, Transport> {
             let (feed, body) = Body::stream();
             tokio::spawn(endless(feed, bytes));
             Ok(answer(StatusCode::OK, JSON, body))
-        }
-        Transport::GzipBomb(bytes) => {
-            let packed = bomb(bytes).unwrap_or_default();
-            let mut answer = answer(StatusCode::OK, JSON, Body::from_bytes(packed));
-            answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-            Ok(answer)
         }
         Transport::Redirect { status, url, hops } => Ok(hop(status, &url, hops, here)),
         Transport::DeepJson(depth) => full([vec![b'['; depth], vec![b']'; depth]].concat()),
@@ -149,6 +144,16 @@ async fn endless(feed: Feed, mut left: u64) {
         }
         next = piece.clone();
     }
+}
+
+async fn packed(size: u64) -> Answer {
+    // Packing gigabytes takes a while, which nobody else should have to wait for.
+    let Ok(Ok(packed)) = tokio::task::spawn_blocking(move || bomb(size)).await else {
+        return text(StatusCode::INTERNAL_SERVER_ERROR, "The bomb can't be packed.\n");
+    };
+    let mut answer = answer(StatusCode::OK, JSON, Body::from_bytes(packed));
+    answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    answer
 }
 
 /// A small body that unpacks to JSON text of `size` bytes.
