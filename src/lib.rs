@@ -17,6 +17,8 @@ pub mod endpoint;
 pub mod http;
 pub mod identity;
 pub mod page;
+pub mod jose;
+pub mod net;
 pub mod provider;
 pub mod seal;
 pub mod session;

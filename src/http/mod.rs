@@ -4,4 +4,5 @@ pub mod body;
 pub mod query;
 pub mod return_to;
 pub mod cookie_scan;
+pub mod client;
 pub mod visit;
