@@ -1,9 +1,17 @@
 //! Floor 3: who signs people in. Speaks to providers; never sees a visitor's request.
 
+pub mod neighbours;
+pub mod oidc;
+
+use std::future::Future;
 use std::sync::Arc;
 
-use crate::base::clock::Timestamp;
+use crate::base::clock::{Clock, Timestamp};
+use crate::config::settings::ProviderSettings;
 use crate::identity::principal::Principal;
+use crate::net::outbound_proxy::Proxies;
+use crate::provider::neighbours::Neighbours;
+use crate::provider::oidc::OpenIdProvider;
 use crate::session::flow::Pending;
 use crate::session::model::Tokens;
 
@@ -87,21 +95,57 @@ pub enum ProviderFault {
     },
 }
 
+impl ProviderFault {
+    pub(crate) fn unavailable(provider: &Arc<str>, reason: impl Into<String>) -> Self {
+        Self::Unavailable { provider: Arc::clone(provider), reason: reason.into() }
+    }
+
+    pub(crate) fn untrusted(provider: &Arc<str>, reason: impl Into<String>) -> Self {
+        Self::Untrusted { provider: Arc::clone(provider), reason: reason.into() }
+    }
+
+    pub(crate) fn misconfigured(provider: &Arc<str>, reason: impl Into<String>) -> Self {
+        Self::Misconfigured { provider: Arc::clone(provider), reason: reason.into() }
+    }
+
+    /// The provider's own `error`, cut to printable ASCII and 64 characters, for it is untrusted text.
+    pub(crate) fn refused(provider: &Arc<str>, error: &str) -> Self {
+        let error = error.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(64).collect();
+        Self::Refused { provider: Arc::clone(provider), error }
+    }
+}
+
+/// What all providers share on their way out.
+#[derive(Clone, Debug, Default)]
+pub struct Outbound {
+    /// The proxies of our environment.
+    pub proxies: Arc<Proxies>,
+    /// Where each configured provider is at home, so that no secret goes to another's host.
+    pub neighbours: Neighbours,
+}
+
 /// One provider that people can sign in with.
 pub struct Provider {
-    /// Its name.
-    pub placeholder: Arc<str>,
+    oidc: Arc<OpenIdProvider>,
 }
 
 impl Provider {
+    /// A provider as the settings describe it. Touches no network: metadata is read at the first use.
+    ///
+    /// # Errors
+    /// [`ProviderFault::Misconfigured`] when the settings contradict themselves or the CA bundle can't be read.
+    pub fn new(settings: ProviderSettings, clock: Clock, outbound: Outbound) -> Result<Self, ProviderFault> {
+        Ok(Self { oidc: Arc::new(OpenIdProvider::new(settings, clock, outbound)?) })
+    }
+
     /// Its name in our config and in URLs.
     pub fn name(&self) -> &Arc<str> {
-        &self.placeholder
+        &self.oidc.settings().name
     }
 
     /// What people read on the sign-in page.
     pub fn label(&self) -> &str {
-        &self.placeholder
+        &self.oidc.settings().label
     }
 
     /// Begins a sign-in: makes state, nonce and verifier, and the URL to send the browser to.
@@ -111,18 +155,21 @@ impl Provider {
     pub async fn begin(&self, begin: Begin) -> Result<Begun, ProviderFault> {
         drop(begin);
         Err(ProviderFault::Unavailable { provider: Arc::clone(&self.placeholder), reason: "stand-in".to_owned() })
+        self.oidc.begin(begin).await
     }
 
-    /// Ends a sign-in: checks the answer (`iss` first), redeems the code, and verifies what comes back.
+    /// Ends a sign-in: checks the answer (`iss` first), redeems the code, and verifies what comes back. The caller has
+    /// compared `state` with the one in `pending` before.
     ///
     /// # Errors
     /// When the answer is an error, or any check fails.
     pub async fn finish(&self, pending: &Pending, answer: Answer) -> Result<SignedIn, ProviderFault> {
         let _ = (pending, answer.code);
         Err(ProviderFault::Unavailable { provider: Arc::clone(&self.placeholder), reason: "stand-in".to_owned() })
+        self.oidc.finish(pending, answer).await
     }
 
-    /// Where to send a browser to end the provider's own session (OpenID Connect RP-Initiated Logout 1.0, section 2);
+    /// Where to send a browser to end the provider's own session (`OpenID` Connect RP-Initiated Logout 1.0, section 2);
     /// `None` when the provider has no such endpoint, or its metadata is not at hand.
     pub fn end_session(
         &self,
@@ -132,5 +179,17 @@ impl Provider {
     ) -> Option<String> {
         let _ = (id_token_hint, post_logout_redirect_uri, state);
         None
+        self.oidc.end_session(id_token_hint, post_logout_redirect_uri, state)
+    }
+
+    /// Reads the provider's metadata and keys now, and anew every hour; sooner while it has none. Runs in the back
+    /// office until this provider is dropped.
+    pub fn keep_fresh(&self) -> impl Future<Output = ()> + Send + use<> {
+        OpenIdProvider::keep_fresh(Arc::downgrade(&self.oidc))
+    }
+
+    /// Whether metadata and keys are at hand, for readiness reports.
+    pub fn is_loaded(&self) -> bool {
+        self.oidc.is_loaded()
     }
 }

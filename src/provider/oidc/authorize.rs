@@ -1,0 +1,146 @@
+//! The authorization request: where the browser is sent, and what the answer must match (`OpenID` Connect Core 1.0, section 3.1.2.1).
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use super::discovery::Metadata;
+use super::library;
+use crate::base::random::{self, NoRandomness};
+use crate::config::settings::ProviderSettings;
+use crate::provider::Begin;
+use crate::session::flow::Pending;
+
+/// Parameters that are ours alone: neither config nor visitor can set them.
+pub(super) const RESERVED: &[&str] = &[
+    "client_id",
+    "client_secret",
+    "code_challenge",
+    "code_challenge_method",
+    "nonce",
+    "redirect_uri",
+    "registration",
+    "request",
+    "request_uri",
+    "response_mode",
+    "response_type",
+    "scope",
+    "state",
+];
+
+/// Makes state, nonce and verifier of 256 random bits each, and the URL with them. PKCE is always S256, whether or not the
+/// metadata lists it: a provider that doesn't know it ignores it (RFC 7636, section 5; RFC 9700, section 2.1.1).
+pub(super) fn begin(
+    settings: &ProviderSettings,
+    metadata: &Metadata,
+    begin: &Begin,
+) -> Result<(String, Pending), Problem> {
+    let pending = Pending {
+        issuer: settings.issuer.clone(),
+        state: random::token()?,
+        nonce: random::token()?,
+        verifier: random::token()?,
+        redirect_uri: begin.redirect_uri.clone(),
+    };
+    let parameters = parameters(&settings.authorization_parameters, &begin.parameters);
+    let url = library::authorization_url(settings, metadata, &pending, &parameters)
+        .map_err(|library::Unreadable| Problem::RedirectUri)?;
+    Ok((url, pending))
+}
+
+/// Why no request can be made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Problem {
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+    #[error("the redirect URI is no URL")]
+    RedirectUri,
+}
+
+/// The further parameters, each once. A visitor's value takes the place of a configured one, but for `max_age`, which only
+/// the operator may loosen; reserved ones are dropped.
+fn parameters<'a>(
+    configured: &'a BTreeMap<String, String>,
+    given: &'a [(String, String)],
+) -> BTreeMap<Cow<'a, str>, Cow<'a, str>> {
+    let mut all: BTreeMap<Cow<'a, str>, Cow<'a, str>> = BTreeMap::new();
+    let fixed = configured.get_key_value("max_age");
+    let given = given.iter().map(|(name, value)| (name, value));
+    // The first value that is there stays: the fixed one, then the visitor's, then the configured.
+    for (name, value) in fixed.into_iter().chain(given).chain(configured) {
+        if !RESERVED.contains(&name.as_str()) && !name.is_empty() {
+            all.entry(Cow::Borrowed(name)).or_insert(Cow::Borrowed(value));
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rig::{metadata, settings};
+    use super::*;
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn query(url: &str) -> Vec<(String, String)> {
+        url::Url::parse(url).unwrap().query_pairs().into_owned().collect()
+    }
+
+    fn begun(configured: &[(&str, &str)], given: &[(&str, &str)]) -> (Vec<(String, String)>, Pending) {
+        let mut settings = settings("https://idp.example");
+        settings.authorization_parameters = pairs(configured).into_iter().collect();
+        let asked =
+            Begin { redirect_uri: "https://app.example/.auth/callback/corp".to_owned(), parameters: pairs(given) };
+        let (url, pending) = begin(&settings, &metadata("https://idp.example"), &asked).unwrap();
+        assert!(url.starts_with("https://idp.example/authorize?"), "{url}");
+        (query(&url), pending)
+    }
+
+    #[test]
+    fn the_request_has_every_defence_each_time_anew() {
+        let (query, pending) = begun(&[], &[]);
+        let value = |name: &str| {
+            let mut found = query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
+            let first = found.next();
+            assert_eq!(found.next(), None, "{name} is there twice");
+            first
+        };
+        assert_eq!(value("response_type"), Some("code"));
+        assert_eq!(value("client_id"), Some("app"));
+        assert_eq!(value("scope"), Some("openid email"));
+        assert_eq!(value("redirect_uri"), Some("https://app.example/.auth/callback/corp"));
+        assert_eq!(value("state"), Some(pending.state.as_str()));
+        assert_eq!(value("nonce"), Some(pending.nonce.as_str()));
+        assert_eq!(value("code_challenge_method"), Some("S256"));
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, pending.verifier.as_bytes());
+        use base64::Engine as _;
+        let challenge = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest);
+        assert_eq!(value("code_challenge"), Some(challenge.as_str()));
+        assert_eq!((pending.state.len(), pending.nonce.len(), pending.verifier.len()), (43, 43, 43));
+        let (_, again) = begun(&[], &[]);
+        assert!(again.state != pending.state && again.nonce != pending.nonce && again.verifier != pending.verifier);
+    }
+
+    #[test]
+    fn reserved_parameters_stay_ours() {
+        for name in RESERVED {
+            let (query, _) = begun(&[(name, "evil")], &[(name, "evil")]);
+            assert!(!query.iter().any(|(_, value)| value == "evil"), "{name}");
+        }
+    }
+
+    #[test]
+    fn each_parameter_is_there_once_and_max_age_is_the_operators() {
+        let configured = [("prompt", "login"), ("max_age", "60"), ("ui_locales", "de")];
+        let (query, _) =
+            begun(&configured, &[("prompt", "none"), ("prompt", "x"), ("max_age", "9999"), ("login_hint", "a&b=c")]);
+        let of = |name: &str| {
+            query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(of("prompt"), ["none"]);
+        assert_eq!(of("max_age"), ["60"]);
+        assert_eq!(of("ui_locales"), ["de"]);
+        assert_eq!(of("login_hint"), ["a&b=c"]);
+    }
+}

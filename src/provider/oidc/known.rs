@@ -1,0 +1,160 @@
+//! What we know of a provider: metadata and keys, read by one task at a time, kept while the provider is away.
+//!
+//! Rules, each with a test:
+//! 1. Nobody waits for a provider that is known to be down: for a second after a failure everyone gets that failure.
+//! 2. What was read once goes on being used when reading it anew fails.
+//! 3. A token with an unknown key has the key set read anew, once in ten seconds at the most, so that forged tokens can't
+//!    make us flood the provider (`OpenID` Connect Core 1.0, section 10.1.1).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use http::StatusCode;
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::calls::Calls;
+use super::discovery::{DOCUMENT_LIMIT, Home, Metadata};
+use crate::base::clock::instant;
+use crate::jose::jwk::KeySet;
+use crate::provider::ProviderFault;
+
+/// How long a failure is passed on without another try.
+const FAIL_FAST: Duration = Duration::from_secs(1);
+/// The least time between two readings of the key set for unknown keys.
+const KEY_PACE: Duration = Duration::from_secs(10);
+
+/// Metadata and keys as last read.
+pub(super) struct Known {
+    pub(super) metadata: Metadata,
+    pub(super) keys: KeySet,
+}
+
+/// The place where they are kept.
+pub(super) struct Book {
+    home: Home,
+    calls: Calls,
+    known: ArcSwapOption<Known>,
+    reading: Mutex<Reading>,
+}
+
+/// What the one that reads has to remember.
+#[derive(Default)]
+struct Reading {
+    failed: Option<(Instant, ProviderFault)>,
+    first_seen: Option<Metadata>,
+    keys_asked: Option<Instant>,
+}
+
+impl Book {
+    /// An empty book.
+    pub(super) fn new(home: Home, calls: Calls) -> Self {
+        Self { home, calls, known: ArcSwapOption::empty(), reading: Mutex::default() }
+    }
+
+    /// Our line to the provider.
+    pub(super) const fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    /// What is known, without asking anyone.
+    pub(super) fn at_hand(&self) -> Option<Arc<Known>> {
+        self.known.load_full()
+    }
+
+    /// What is known; reads it when nothing is yet.
+    pub(super) async fn get(&self) -> Result<Arc<Known>, ProviderFault> {
+        if let Some(known) = self.at_hand() {
+            return Ok(known);
+        }
+        let reading = self.reading.lock().await;
+        // Somebody else may have read it while we waited for our turn.
+        if let Some(known) = self.at_hand() {
+            return Ok(known);
+        }
+        if let Some((when, fault)) = &reading.failed
+            && when.elapsed() < FAIL_FAST
+        {
+            return Err(fault.clone());
+        }
+        self.read(reading).await
+    }
+
+    /// Reads everything anew. On failure what is known stays.
+    pub(super) async fn renew(&self) -> Result<Arc<Known>, ProviderFault> {
+        self.read(self.reading.lock().await).await
+    }
+
+    /// Reads the key set anew, since `seen` had no key for a token. Gives what is known by then, which is `seen` itself
+    /// when the last such reading is too short a time ago.
+    pub(super) async fn renew_keys(&self, seen: &Arc<Known>) -> Result<Arc<Known>, ProviderFault> {
+        let mut reading = self.reading.lock().await;
+        let current = self.at_hand().unwrap_or_else(|| Arc::clone(seen));
+        let newer = !Arc::ptr_eq(&current, seen);
+        let too_soon = reading.keys_asked.is_some_and(|when| when.elapsed() < KEY_PACE);
+        if newer || too_soon {
+            return Ok(current);
+        }
+        reading.keys_asked = Some(instant());
+        tracing::info!(provider = %self.home.provider, "a token names an unknown key; reading the key set anew");
+        let keys = self.read_keys(&current.metadata).await?;
+        let known = Arc::new(Known { metadata: current.metadata.clone(), keys });
+        self.known.store(Some(Arc::clone(&known)));
+        drop(reading);
+        Ok(known)
+    }
+
+    async fn read(&self, mut reading: MutexGuard<'_, Reading>) -> Result<Arc<Known>, ProviderFault> {
+        let outcome = Box::pin(self.read_all(reading.first_seen.as_ref())).await;
+        match outcome {
+            Ok(known) => {
+                reading.failed = None;
+                let first = reading.first_seen.take();
+                reading.first_seen = Some(match first {
+                    Some(first) => first.filled_from(&known.metadata),
+                    None => known.metadata.clone(),
+                });
+                let known = Arc::new(known);
+                self.known.store(Some(Arc::clone(&known)));
+                Ok(known)
+            }
+            Err(fault) => {
+                reading.failed = Some((instant(), fault.clone()));
+                Err(fault)
+            }
+        }
+    }
+
+    async fn read_all(&self, first_seen: Option<&Metadata>) -> Result<Known, ProviderFault> {
+        let mut metadata = self.home.read(&self.calls).await?;
+        if let Some(first) = first_seen {
+            let (held, moved) = metadata.held_to(first);
+            for endpoint in moved {
+                tracing::error!(
+                    provider = %self.home.provider,
+                    endpoint,
+                    "metadata moved an endpoint to another origin; the old one stays in use until a restart"
+                );
+            }
+            metadata = held;
+        }
+        self.home.check_neighbours(&metadata)?;
+        let keys = self.read_keys(&metadata).await?;
+        Ok(Known { metadata, keys })
+    }
+
+    async fn read_keys(&self, metadata: &Metadata) -> Result<KeySet, ProviderFault> {
+        let provider = &self.home.provider;
+        let answer = self.calls.get("the key set", &metadata.jwks, None, DOCUMENT_LIMIT).await?;
+        if answer.status != StatusCode::OK {
+            let reason = format!("the key set's address answered {}", answer.status.as_u16());
+            return Err(ProviderFault::untrusted(provider, reason));
+        }
+        let keys =
+            KeySet::parse(&answer.body).map_err(|fault| ProviderFault::untrusted(provider, fault.to_string()))?;
+        if keys.is_empty() {
+            return Err(ProviderFault::untrusted(provider, "its key set has no key that can verify a signature"));
+        }
+        Ok(keys)
+    }
+}

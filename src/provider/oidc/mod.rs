@@ -1,0 +1,186 @@
+//! An `OpenID` provider: its messages only, one file each. Where `openidconnect`'s types end: `library`.
+
+mod answer;
+mod authorize;
+mod calls;
+mod claims;
+mod client_auth;
+mod discovery;
+mod end_session;
+mod id_token;
+mod known;
+mod library;
+mod redeem;
+#[cfg(test)]
+mod rig;
+#[cfg(test)]
+mod tests;
+mod userinfo;
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use url::{Host, Url};
+
+use crate::base::clock::Clock;
+use crate::config::settings::{ClientAuthentication, ProviderSettings};
+use crate::jose::algorithm::Algorithm;
+use crate::provider::oidc::calls::Calls;
+use crate::provider::oidc::discovery::Home;
+use crate::provider::oidc::known::Book;
+use crate::provider::{Answer, Begin, Begun, Outbound, ProviderFault, SignedIn};
+use crate::session::flow::Pending;
+use crate::session::model::Tokens;
+
+/// How long what was read stays before it is read anew.
+const FRESH: Duration = Duration::from_hours(1);
+/// The first and the longest wait before another try after a failure.
+const RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(1));
+
+/// One `OpenID` provider.
+pub(crate) struct OpenIdProvider {
+    settings: ProviderSettings,
+    algorithms: Vec<Algorithm>,
+    max_age: Option<u64>,
+    clock: Clock,
+    book: Book,
+}
+
+impl OpenIdProvider {
+    /// A provider as the settings describe it.
+    pub(super) fn new(settings: ProviderSettings, clock: Clock, outbound: Outbound) -> Result<Self, ProviderFault> {
+        let misconfigured = |reason: &str| ProviderFault::misconfigured(&settings.name, reason);
+        let url = issuer_url(&settings.issuer).ok_or_else(|| {
+            misconfigured(
+                "`issuer` is no https URL without user, query and fragment (http is for a provider on this machine)",
+            )
+        })?;
+        let algorithms = settings
+            .signing_algorithms
+            .iter()
+            .map(|name| {
+                Algorithm::from_name(name)
+                    .ok_or_else(|| misconfigured("`signing_algorithms` has one that is not supported"))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        if algorithms.is_empty() {
+            return Err(misconfigured("`signing_algorithms` is empty"));
+        }
+        if settings.client_authentication != ClientAuthentication::None && settings.client_secret.is_none() {
+            return Err(misconfigured(
+                "`client_secret` is missing; a public client has `client_authentication = \"none\"`",
+            ));
+        }
+        if settings.authorization_parameters.keys().any(|name| authorize::RESERVED.contains(&name.as_str())) {
+            return Err(misconfigured("`authorization_parameters` has one that the gateway sets itself"));
+        }
+        let max_age = settings.authorization_parameters.get("max_age").map(|text| text.parse());
+        let max_age = max_age.transpose().map_err(|_| misconfigured("`max_age` is no whole number of seconds"))?;
+        let calls = Calls::new(&settings, &url, outbound.proxies)?;
+        let home = Home {
+            provider: Arc::clone(&settings.name),
+            issuer: settings.issuer.clone(),
+            url,
+            neighbours: outbound.neighbours,
+        };
+        Ok(Self { algorithms, max_age, clock, book: Book::new(home, calls), settings })
+    }
+
+    pub(super) const fn settings(&self) -> &ProviderSettings {
+        &self.settings
+    }
+
+    pub(super) fn is_loaded(&self) -> bool {
+        self.book.at_hand().is_some()
+    }
+
+    pub(super) async fn begin(&self, begin: Begin) -> Result<Begun, ProviderFault> {
+        let known = self.book.get().await?;
+        let (url, pending) = authorize::begin(&self.settings, &known.metadata, &begin)
+            .map_err(|problem| ProviderFault::misconfigured(&self.settings.name, problem.to_string()))?;
+        Ok(Begun { url, pending })
+    }
+
+    pub(super) async fn finish(&self, pending: &Pending, answer: Answer) -> Result<SignedIn, ProviderFault> {
+        let (settings, name) = (&self.settings, &self.settings.name);
+        if pending.issuer != settings.issuer {
+            return Err(ProviderFault::untrusted(name, "the sign-in was begun with another issuer"));
+        }
+        let known = self.book.get().await?;
+        let code = answer::code(name, pending, known.metadata.answers_with_issuer, answer)?;
+        let calls = self.book.calls();
+        let redeemed = redeem::redeem(settings, calls, &known.metadata, pending, code).await?;
+        let expected = id_token::Expected {
+            issuer: &settings.issuer,
+            client_id: &settings.client_id,
+            nonce: &pending.nonce,
+            algorithms: &self.algorithms,
+            max_age: self.max_age,
+            now: self.clock.now(),
+            skew: settings.clock_skew,
+        };
+        let tokens = (redeemed.id_token.as_str(), redeemed.access_token.as_str());
+        let verified = id_token::verify(name, &self.book, &known, tokens, &expected).await?;
+        let userinfo = match &known.metadata.userinfo {
+            Some(url) if userinfo::is_wanted(settings, &verified.claims) => {
+                Some(userinfo::ask(name, calls, url, &redeemed.access_token, &verified.subject).await?)
+            }
+            _ => None,
+        };
+        let session = verified.claims.get("sid").and_then(|sid| sid.as_str()).filter(|sid| sid.len() <= 255);
+        let provider_session = session.map(str::to_owned);
+        let principal = claims::principal(settings, &verified.subject, verified.claims, userinfo)
+            .map_err(|claims::TooLarge| ProviderFault::untrusted(name, "the claims are larger than 64 KiB"))?;
+        let tokens = Tokens {
+            access_expires: redeemed.expires_in.map(|seconds| expected.now.after(Duration::from_secs(seconds))),
+            access_token: Some(redeemed.access_token),
+            refresh_token: redeemed.refresh_token,
+            id_token: Some(redeemed.id_token),
+        };
+        Ok(SignedIn { principal, tokens, authenticated: verified.authenticated, provider_session })
+    }
+
+    pub(super) fn end_session(&self, hint: Option<&str>, return_to: &str, state: &str) -> Option<String> {
+        let known = self.book.at_hand()?;
+        let endpoint = known.metadata.end_session.as_ref()?;
+        Some(end_session::url(endpoint, &self.settings.client_id, hint, return_to, state))
+    }
+
+    /// Holds the provider only while it reads, so that one that a reload replaced can go.
+    pub(super) async fn keep_fresh(provider: Weak<Self>) {
+        let mut retry = RETRY.0;
+        loop {
+            let Some(this) = provider.upgrade() else { return };
+            let outcome = this.book.renew().await;
+            drop(this);
+            let pause = match outcome {
+                Ok(_) => {
+                    retry = RETRY.0;
+                    FRESH
+                }
+                Err(fault) => {
+                    tracing::warn!(%fault, "can't read the provider's metadata and keys; trying again in {retry:?}");
+                    let pause = retry;
+                    retry = (retry * 2).min(RETRY.1);
+                    pause
+                }
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+/// An issuer identifier is an `https` URL without query and fragment (`OpenID` Connect Core 1.0, section 1.2). Plain `http`
+/// is for a provider on this machine: there is nobody between.
+fn issuer_url(issuer: &str) -> Option<Url> {
+    let url = Url::parse(issuer).ok()?;
+    let loopback = match url.host()? {
+        Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+    };
+    let secure = url.scheme() == "https" || (url.scheme() == "http" && loopback);
+    let plain =
+        url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+    (secure && plain).then_some(url)
+}
