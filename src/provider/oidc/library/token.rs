@@ -1,11 +1,13 @@
 //! The token request, built and read by the crate, sent by us.
 
 use std::borrow::Cow;
+use std::future::Future;
+use std::pin::Pin;
 
 use http::StatusCode;
 use openidconnect::{
-    AuthType, AuthorizationCode, ClientSecret, HttpRequest, HttpResponse, OAuth2TokenResponse as _, PkceCodeVerifier,
-    RedirectUrl, RequestTokenError, TokenUrl,
+    AsyncHttpClient, AuthType, AuthorizationCode, ClientSecret, HttpRequest, HttpResponse, OAuth2TokenResponse as _,
+    PkceCodeVerifier, RedirectUrl, RequestTokenError, TokenUrl,
 };
 use secrecy::ExposeSecret as _;
 
@@ -52,12 +54,11 @@ pub(in super::super) async fn redeem(
         Credentials::Public => client = client.set_auth_type(AuthType::RequestBody),
     }
     let redirect = RedirectUrl::new(pending.redirect_uri.clone()).map_err(|_| endpoint.nonsense(None))?;
-    let send = |request: HttpRequest| async move { send(endpoint, request).await };
     let answer = client
         .exchange_code(AuthorizationCode::new(code))
         .set_redirect_uri(Cow::Owned(redirect))
         .set_pkce_verifier(PkceCodeVerifier::new(pending.verifier.clone()))
-        .request_async(&send)
+        .request_async(&Sender { endpoint })
         .await
         .map_err(|error| match error {
             RequestTokenError::Request(Failed::Call(fault)) => fault,
@@ -75,14 +76,30 @@ pub(in super::super) async fn redeem(
     })
 }
 
-/// Sends what the crate made to the endpoint that we chose.
-async fn send(endpoint: &TokenEndpoint<'_>, request: HttpRequest) -> Result<HttpResponse, Failed> {
-    let (head, body) = request.into_parts();
-    let answer = endpoint.post(head.headers, body.into()).await.map_err(Failed::Call)?;
-    let mut response = HttpResponse::new(answer.body.to_vec());
-    *response.status_mut() = answer.status;
-    if answer.status != StatusCode::OK && answer.body.is_empty() {
-        return Err(Failed::Answer(answer.status));
+/// Our client as the crate wants to see it.
+struct Sender<'a> {
+    endpoint: &'a TokenEndpoint<'a>,
+}
+
+impl<'c> AsyncHttpClient<'c> for Sender<'_> {
+    type Error = Failed;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, Failed>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(self.send(request))
     }
-    Ok(response)
+}
+
+impl Sender<'_> {
+    /// Sends what the crate made to the endpoint that we chose.
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, Failed> {
+        let (head, body) = request.into_parts();
+        let answer = self.endpoint.post(head.headers, body.into()).await.map_err(Failed::Call)?;
+        if answer.status != StatusCode::OK && answer.body.is_empty() {
+            return Err(Failed::Answer(answer.status));
+        }
+        let mut response = HttpResponse::new(answer.body.to_vec());
+        *response.status_mut() = answer.status;
+        Ok(response)
+    }
 }
