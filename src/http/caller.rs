@@ -1,0 +1,149 @@
+//! Tells a browser that shows a page to a person from a program that wants a status code.
+//!
+//! 1. A WebSocket handshake and a gRPC call are a program's.
+//! 2. `Sec-Fetch-Mode` (Fetch Metadata, section 2.2) decides when it is there: only `navigate` into a document is a browser's.
+//! 3. `X-Requested-With: XMLHttpRequest` is a program's.
+//! 4. `Accept` decides at last: who asks for HTML by name gets pages; who takes anything gets them for GET and HEAD, so that plain
+//!    `curl` shows where to sign in; who names other types is a program.
+
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, Method};
+
+use crate::http::visit::Caller;
+
+static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+static SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+static X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
+
+/// What kind of answer the sender of this request can read.
+pub fn classify(method: &Method, headers: &HeaderMap, websocket: bool) -> Caller {
+    if websocket || is_grpc(headers) {
+        return Caller::Program;
+    }
+    if let Some(mode) = headers.get(&SEC_FETCH_MODE) {
+        return if mode.as_bytes() == b"navigate" && shows_a_document(headers) {
+            Caller::Browser
+        } else {
+            Caller::Program
+        };
+    }
+    if headers.get(&X_REQUESTED_WITH).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"XMLHttpRequest")) {
+        return Caller::Program;
+    }
+    match accepts(headers) {
+        Accepts::Html => Caller::Browser,
+        Accepts::Anything if *method == Method::GET || *method == Method::HEAD => Caller::Browser,
+        Accepts::Anything | Accepts::Other => Caller::Program,
+    }
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.as_bytes().get(..GRPC.len()))
+        .is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
+}
+
+fn shows_a_document(headers: &HeaderMap) -> bool {
+    headers
+        .get(&SEC_FETCH_DEST)
+        .is_none_or(|dest| matches!(dest.as_bytes(), b"document" | b"iframe" | b"frame" | b"fencedframe"))
+}
+
+enum Accepts {
+    Html,
+    Anything,
+    Other,
+}
+
+/// What `Accept` asks for (RFC 9110, section 12.5.1); a range with `q=0` asks for nothing.
+fn accepts(headers: &HeaderMap) -> Accepts {
+    let mut named_other = false;
+    for range in headers.get_all(ACCEPT).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b',')) {
+        let mut parts = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        let kind = parts.next().unwrap_or_default();
+        let refused = parts.any(is_zero_weight);
+        if kind.is_empty() || (kind == b"*/*" && !refused) {
+            continue;
+        }
+        let html = kind.eq_ignore_ascii_case(b"text/html") || kind.eq_ignore_ascii_case(b"application/xhtml+xml");
+        if html && !refused {
+            return Accepts::Html;
+        }
+        named_other = true;
+    }
+    if named_other { Accepts::Other } else { Accepts::Anything }
+}
+
+fn is_zero_weight(parameter: &[u8]) -> bool {
+    let mut parts = parameter.splitn(2, |byte| *byte == b'=');
+    let named_q = parts.next().is_some_and(|name| name.trim_ascii().eq_ignore_ascii_case(b"q"));
+    named_q && parts.next().is_some_and(|weight| weight.trim_ascii().iter().all(|byte| matches!(byte, b'0' | b'.')))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn caller(method: &str, lines: &[(&'static str, &str)]) -> Caller {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        classify(&method.parse().unwrap(), &headers, false)
+    }
+
+    #[test]
+    fn curl_is_shown_where_to_sign_in_unless_it_asks_for_data() {
+        assert_eq!(caller("GET", &[("accept", "*/*")]), Caller::Browser);
+        assert_eq!(caller("HEAD", &[]), Caller::Browser);
+        assert_eq!(caller("GET", &[("accept", "application/json")]), Caller::Program);
+        assert_eq!(caller("GET", &[("accept", "*/*"), ("sec-fetch-mode", "cors")]), Caller::Program);
+        assert_eq!(caller("POST", &[("accept", "*/*")]), Caller::Program);
+        assert_eq!(caller("DELETE", &[]), Caller::Program);
+    }
+
+    #[test]
+    fn fetch_metadata_beats_accept() {
+        let html = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+        assert_eq!(
+            caller("GET", &[html, ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")]),
+            Caller::Browser
+        );
+        assert_eq!(
+            caller("POST", &[html, ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")]),
+            Caller::Browser
+        );
+        assert_eq!(caller("GET", &[("sec-fetch-mode", "navigate")]), Caller::Browser);
+        for mode in ["cors", "no-cors", "same-origin", "websocket", "Navigate", ""] {
+            assert_eq!(caller("GET", &[html, ("sec-fetch-mode", mode)]), Caller::Program, "{mode}");
+        }
+        assert_eq!(
+            caller("GET", &[html, ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "object")]),
+            Caller::Program
+        );
+    }
+
+    #[test]
+    fn old_browsers_are_known_by_what_they_accept() {
+        assert_eq!(caller("GET", &[("accept", "application/json, TEXT/HTML;q=0.5")]), Caller::Browser);
+        assert_eq!(caller("POST", &[("accept", "text/html")]), Caller::Browser);
+        assert_eq!(caller("GET", &[("accept", "application/json"), ("accept", "text/html")]), Caller::Browser);
+        assert_eq!(caller("GET", &[("accept", "text/html;q=0, */*")]), Caller::Program);
+        assert_eq!(caller("GET", &[("accept", "application/json, text/plain, */*")]), Caller::Program);
+        assert_eq!(caller("GET", &[("accept", "image/avif,image/webp,*/*")]), Caller::Program);
+        assert_eq!(caller("GET", &[("accept", "text/html"), ("x-requested-with", "xmlhttprequest")]), Caller::Program);
+    }
+
+    #[test]
+    fn websockets_and_grpc_are_programs() {
+        assert_eq!(
+            caller("POST", &[("content-type", "application/grpc+proto"), ("accept", "text/html")]),
+            Caller::Program
+        );
+        assert_eq!(classify(&Method::GET, &HeaderMap::new(), true), Caller::Program);
+    }
+}

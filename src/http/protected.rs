@@ -1,0 +1,366 @@
+//! The header names that only the gateway may speak, under all their spellings.
+//!
+//! 1. A name counts as itself whatever its case and whatever stands between its letters and digits: CGI, WSGI and PHP make one
+//!    variable of `X-Forwarded-User`, `X_Forwarded_User` and `X.Forwarded.User`.
+//! 2. Every name by which a gateway we know of tells an upstream who somebody is, where a request came from or how it was
+//!    rewritten is protected, whichever preset is in use: an upstream may still trust the headers of the gateway before us.
+//! 3. Headers that override the method are protected too, since rules have judged the method of the request line.
+//! 4. Headers that frame a message or tell about its sender are protected under every spelling but their own.
+
+use http::{HeaderMap, HeaderName};
+
+/// Names that are protected with everything that begins with them, as folded by rule 1.
+const FAMILIES: &[&str] = &[
+    // Where the request came from and how it was rewritten.
+    "forwarded-",
+    "x-arr-",
+    "x-envoy-",
+    "x-forwarded-",
+    "x-original-",
+    "x-rewrite-",
+    // Certificates that a proxy says it checked (RFC 9440).
+    "client-cert",
+    "ssl-client",
+    "x-client-cert",
+    "x-client-dn",
+    "x-client-verify",
+    "x-ssl-",
+    // Who somebody is.
+    "cf-access-",
+    "impersonate-",
+    "iv-",
+    "oam-",
+    "oidc-",
+    "remote-",
+    "shib-",
+    "skipper-oidc-",
+    "sm-",
+    "tailscale-",
+    "teleport-",
+    "x-amzn-oidc-",
+    "x-auth-",
+    "x-authelia-",
+    "x-authenticated-",
+    "x-authentik-",
+    "x-consumer-",
+    "x-credential-",
+    "x-goog-authenticated-",
+    "x-goog-iap-",
+    "x-ms-client-principal",
+    "x-ms-token-",
+    "x-oidc-",
+    "x-pomerium-",
+    "x-portcullis-",
+    "x-remote-",
+    "x-token-",
+    "x-tokeninfo-",
+    "x-user-",
+    "x-vouch-",
+    "x-webauth-",
+];
+
+/// Names that are protected alone, as folded by rule 1.
+const NAMES: &[&str] = &[
+    // Where the request came from.
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "client-ip",
+    "fastly-client-ip",
+    "forwarded",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-forwarded",
+    "x-real-ip",
+    "x-request-id",
+    // A CGI upstream would take it for its own outgoing proxy.
+    "proxy",
+    // The method.
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    // Who somebody is.
+    "eppn",
+    "x-access-token",
+    "x-anonymous-consumer",
+    "x-apigateway-api-userinfo",
+    "x-email",
+    "x-endpoint-api-userinfo",
+    "x-groups",
+    "x-hmac-sha256",
+    "x-id-token",
+    "x-jwt-assertion",
+    "x-refresh-token",
+    "x-roles",
+    "x-uma-token",
+    "x-user",
+    "x-userid",
+    "x-userinfo",
+    "x-username",
+];
+
+/// Names that are fine as they are and protected under every other spelling.
+const ONLY_DISGUISED: &[&str] = &[
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "sec-fetch-dest",
+    "sec-fetch-mode",
+    "sec-fetch-site",
+    "sec-fetch-user",
+    "transfer-encoding",
+    "user-agent",
+];
+
+/// The header names that a request from outside may not bring along. Built once per config, asked for every header.
+#[derive(Debug)]
+pub struct ProtectedNames {
+    /// One bucket per first byte of a folded name, which is ASCII.
+    buckets: Vec<Bucket>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Bucket {
+    families: Vec<Box<[u8]>>,
+    names: Vec<Box<[u8]>>,
+    only_disguised: Vec<Box<[u8]>>,
+}
+
+impl ProtectedNames {
+    /// The names we know of, and those that the config adds: own identity headers and the names of the chosen presets.
+    pub fn new(added: impl IntoIterator<Item = HeaderName>) -> Self {
+        let mut names = Self { buckets: vec![Bucket::default(); 128] };
+        for family in FAMILIES {
+            names.add(family, |bucket| &mut bucket.families);
+        }
+        for name in NAMES {
+            names.add(name, |bucket| &mut bucket.names);
+        }
+        for name in ONLY_DISGUISED {
+            names.add(name, |bucket| &mut bucket.only_disguised);
+        }
+        for name in added {
+            names.add(name.as_str(), |bucket| &mut bucket.names);
+        }
+        names
+    }
+
+    fn add(&mut self, name: &str, list: impl FnOnce(&mut Bucket) -> &mut Vec<Box<[u8]>>) {
+        let folded: Box<[u8]> = name.bytes().map(fold).collect();
+        if let Some(bucket) = folded.first().and_then(|first| self.buckets.get_mut(usize::from(*first))) {
+            list(bucket).push(folded);
+        }
+    }
+
+    /// Whether only the gateway may say `name`. Allocates nothing.
+    pub fn covers(&self, name: &HeaderName) -> bool {
+        let name = name.as_str().as_bytes();
+        let Some(bucket) = name.first().and_then(|first| self.buckets.get(usize::from(fold(*first)))) else {
+            return false;
+        };
+        bucket.families.iter().any(|family| name.len() >= family.len() && is_same(name, family))
+            || bucket.names.iter().any(|other| name.len() == other.len() && is_same(name, other))
+            || bucket
+                .only_disguised
+                .iter()
+                .any(|other| name.len() == other.len() && name != &**other && is_same(name, other))
+    }
+
+    /// Deletes every protected header. For a message that has not been through the edge, which does this in its own pass.
+    pub fn remove_from(&self, headers: &mut HeaderMap) {
+        let found: Vec<HeaderName> = headers.keys().filter(|name| self.covers(name)).cloned().collect();
+        for name in found {
+            headers.remove(name);
+        }
+    }
+}
+
+/// Letters in lower case and digits as they are; everything else is one separator.
+const fn fold(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
+}
+
+/// Whether `name` begins with `folded` once it is folded.
+fn is_same(name: &[u8], folded: &[u8]) -> bool {
+    name.iter().zip(folded).all(|(byte, other)| fold(*byte) == *other)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn covers(name: &str) -> bool {
+        ProtectedNames::new([HeaderName::from_static("x-team")])
+            .covers(&HeaderName::from_bytes(name.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn every_identity_header_of_every_known_gateway_is_protected() {
+        for name in [
+            "X-Forwarded-User",
+            "X-Forwarded-Email",
+            "X-Forwarded-Groups",
+            "X-Forwarded-Preferred-Username",
+            "X-Forwarded-Access-Token",
+            "X-Forwarded-Client-Cert",
+            "X-Forwarded-Prefix",
+            "X-Forwarded-Uri",
+            "Forwarded",
+            "X-Auth-Request-User",
+            "X-Auth-Request-Email",
+            "X-Auth-Email",
+            "X-Auth-ExpiresIn",
+            "X-Auth-Token",
+            "X-Pomerium-Jwt-Assertion",
+            "X-Pomerium-Claim-Email",
+            "Remote-User",
+            "Remote-Groups",
+            "Remote-Name",
+            "Remote-Email",
+            "Remote-Sub",
+            "X-authentik-username",
+            "X-authentik-meta-jwks",
+            "X-Vouch-User",
+            "X-Vouch-IdP-Claims-Sub",
+            "OIDC_CLAIM_sub",
+            "OIDC_access_token",
+            "X-Access-Token",
+            "X-ID-Token",
+            "X-Userinfo",
+            "X-Refresh-Token",
+            "X-Credential-Identifier",
+            "X-Authenticated-User",
+            "X-User-Groups",
+            "X-User-Roles",
+            "X-User",
+            "X-Token-User-Name",
+            "X-Token-Subject",
+            "Skipper-Oidc-Info",
+            "X-Tokeninfo-Forward",
+            "X-HMAC-SHA256",
+            "X-Uma-Token",
+            "x-amzn-oidc-data",
+            "x-amzn-oidc-accesstoken",
+            "X-Goog-Authenticated-User-Email",
+            "X-Goog-IAP-JWT-Assertion",
+            "Cf-Access-Jwt-Assertion",
+            "Cf-Access-Authenticated-User-Email",
+            "Tailscale-User-Login",
+            "Teleport-Jwt-Assertion",
+            "X-MS-CLIENT-PRINCIPAL",
+            "X-MS-CLIENT-PRINCIPAL-ID",
+            "X-MS-TOKEN-AAD-ID-TOKEN",
+            "X-WEBAUTH-USER",
+            "SM_USER",
+            "iv-user",
+            "OAM_REMOTE_USER",
+            "REMOTE_USER",
+            "eppn",
+            "Shib-Identity-Provider",
+            "Impersonate-User",
+            "X-Remote-Extra-Scopes",
+            "X-Portcullis-Assertion",
+            "X-Original-URL",
+            "X-Rewrite-URL",
+            "X-Real-IP",
+            "Client-Cert",
+            "Client-Cert-Chain",
+            "X-SSL-Client-Verify",
+            "X-Request-Id",
+            "Proxy",
+            "X-HTTP-Method-Override",
+            "X-Team",
+        ] {
+            assert!(covers(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn ordinary_headers_are_left_alone() {
+        for name in [
+            "Host",
+            "Accept",
+            "Accept-Encoding",
+            "Authorization",
+            "Cookie",
+            "User-Agent",
+            "Content-Type",
+            "Content-Length",
+            "Content-Encoding",
+            "X-Requested-With",
+            "X-CSRF-Token",
+            "X-Api-Key",
+            "Origin",
+            "Referer",
+            "Sec-Fetch-Mode",
+            "Sec-WebSocket-Key",
+            "Traceparent",
+            "If-None-Match",
+            "Via",
+            "Transfer-Encoding",
+            "Proxy-Authorization",
+            "X-Forwarded-",
+            "X-Teams",
+            "Proxy-Status",
+        ] {
+            assert_eq!(covers(name), name == "X-Forwarded-", "{name}");
+        }
+    }
+
+    #[test]
+    fn no_spelling_hides_a_name() {
+        for name in [
+            "X_Forwarded_User",
+            "x.forwarded.user",
+            "X-Forwarded_User",
+            "X!Forwarded~User",
+            "x_TEAM",
+            "X_Auth_User",
+            "Transfer_Encoding",
+            "Content_Length",
+            "Content.Type",
+            "Proxy_Connection",
+            "REMOTE.USER",
+            "Sec_Fetch_Site",
+        ] {
+            assert!(covers(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_copy_is_removed() {
+        let mut headers = HeaderMap::new();
+        for name in ["x-forwarded-user", "x_forwarded_user", "accept"] {
+            let name = HeaderName::from_static(name);
+            headers.append(&name, HeaderValue::from_static("a"));
+            headers.append(&name, HeaderValue::from_static("b"));
+        }
+        ProtectedNames::new([]).remove_from(&mut headers);
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
+    }
+
+    proptest! {
+        #[test]
+        fn separators_and_case_never_matter(
+            index in 0..NAMES.len(),
+            separators in proptest::collection::vec("[-_.!~*]", 8),
+            upper in any::<u64>(),
+        ) {
+            let mut separators = separators.into_iter();
+            let disguised: String = NAMES[index].chars().enumerate().map(|(at, c)| {
+                if c == '-' { separators.next().unwrap_or_else(|| "-".to_owned()) }
+                else if upper >> (at % 64) & 1 == 1 { c.to_ascii_uppercase().to_string() }
+                else { c.to_string() }
+            }).collect();
+            prop_assert!(covers(&disguised), "{}", disguised);
+        }
+    }
+}

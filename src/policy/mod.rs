@@ -1,0 +1,3 @@
+//! Floor 3: who may pass. Pure: no I/O and no clock.
+
+pub mod rule;
