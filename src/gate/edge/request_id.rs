@@ -65,7 +65,7 @@ fn fresh() -> Arc<str> {
     Arc::from(std::str::from_utf8(&name).unwrap_or_default())
 }
 
-/// Spreads neighbours far apart and never maps two counts to one name (the finaliser of SplitMix64).
+/// Spreads neighbours far apart and never maps two counts to one name (the finaliser of `SplitMix64`).
 const fn mix(mut count: u64) -> u64 {
     count ^= count >> 30;
     count = count.wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -11,6 +11,8 @@
 
 mod reading;
 
+use std::fmt;
+
 use http::uri::PathAndQuery;
 
 use crate::config::settings::PathAllowances;
@@ -20,34 +22,25 @@ use crate::http::path::reading::{Kinds, read};
 pub const MAX_TARGET_BYTES: usize = 16 * 1024;
 
 /// Why a path is refused. The text is safe to show: it holds nothing of the path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathRefusal {
     /// Longer than [`MAX_TARGET_BYTES`].
-    #[error("the request target is too long")]
     TooLong,
     /// Not in origin-form (RFC 9112, section 3.2.1).
-    #[error("the path does not begin with a slash")]
     NotAbsolute,
     /// A byte that a path may not hold as it stands (RFC 3986, section 3.3).
-    #[error("the path holds a character that has to be percent-encoded")]
     ForbiddenByte,
     /// A percent sign without two hex digits after it (RFC 3986, section 2.1).
-    #[error("the path holds broken percent-encoding")]
     BrokenEncoding,
     /// Percent-encoding that decodes to percent-encoding.
-    #[error("the path is percent-encoded twice")]
     EncodedTwice,
     /// An encoded control character.
-    #[error("the path holds an encoded control character")]
     Control,
     /// Bytes that are not UTF-8 after decoding.
-    #[error("the path is not UTF-8")]
     NotUtf8,
     /// `.` or `..`, however written.
-    #[error("the path holds a dot segment")]
     DotSegment,
     /// Two spellings of one delimiter, or a slash inside a path parameter: no two servers agree on these.
-    #[error("the path mixes encoded and plain delimiters")]
     Ambiguous,
 }
 
@@ -67,6 +60,14 @@ impl PathRefusal {
         }
     }
 }
+
+impl fmt::Display for PathRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason())
+    }
+}
+
+impl std::error::Error for PathRefusal {}
 
 /// A path that has one meaning, or whose meanings are all known. Keeps the target byte for byte as it came.
 #[derive(Clone, Debug)]
@@ -159,11 +160,10 @@ fn is_plain(path: &[u8]) -> Result<bool, PathRefusal> {
         match byte {
             b'/' => plain &= before != b'/' && before != b'.',
             b'%' | b';' => plain = false,
-            // RFC 3986, section 3.3 (`pchar`), and the four that browsers leave as they are (URL standard, path
-            // percent-encode set); they mean nothing to anybody.
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {}
-            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@' => {}
-            b'[' | b']' | b'|' | b'^' => {}
+            // RFC 3986, section 3.3 (`pchar`), and `[]|^`, which browsers leave as they are (URL standard, path percent-encode
+            // set) and which mean nothing to anybody.
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => {}
+            _ if b"-._~!$&'()*+,=:@[]|^".contains(&byte) => {}
             _ => return Err(PathRefusal::ForbiddenByte),
         }
         before = byte;
