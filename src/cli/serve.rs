@@ -5,9 +5,56 @@ use std::process::ExitCode;
 use super::FAILED;
 use super::args::ConfigArgs;
 use super::output;
+use crate::config::load;
+use crate::config::settings::{LogFormat, Settings};
+use crate::observe::log::{self, Shape};
+use crate::server;
 
-/// Serves.
+/// Serves until SIGTERM or SIGINT. Prints one `ready` line, with the address of every public listener, once all of them accept.
 pub(crate) fn run(args: &ConfigArgs) -> ExitCode {
-    output::complain(format_args!("serve is not built in yet ({} config files named)", args.files.len()));
-    ExitCode::from(FAILED)
+    let settings = match load(&args.request()) {
+        Ok(settings) => settings,
+        Err(problems) => {
+            output::complain(problems);
+            return ExitCode::FAILURE;
+        }
+    };
+    if let Err(error) = start_log(&settings) {
+        output::complain(error);
+        return ExitCode::FAILURE;
+    }
+    tell_dangers(&settings);
+    let running = match server::start(&settings) {
+        Ok(running) => running,
+        Err(error) => {
+            output::complain(format_args!("can't start: {error}"));
+            return ExitCode::from(FAILED);
+        }
+    };
+    output::say(format_args!("ready {}", running.addresses().join(" ")));
+    match running.serve_until_signal() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(format_args!("stopped with an error: {error}"));
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Starts logging in the shape and with the filter of the config.
+pub(super) fn start_log(settings: &Settings) -> Result<(), log::BadFilter> {
+    let shape = match settings.log.format {
+        LogFormat::Text => Shape::Text,
+        LogFormat::Json => Shape::Json,
+    };
+    log::start(shape, &settings.log.level)
+}
+
+fn tell_dangers(settings: &Settings) {
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    for danger in &settings.dangers {
+        tracing::warn!("dangerous setting: {danger}");
+    }
 }

@@ -2,15 +2,16 @@
 
 use aws_lc_rs::digest::SHA256_OUTPUT_LEN;
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
 /// The fewest bytes a key may have: as many as the strongest cipher and the hash that derives from it take.
 pub const MIN_KEY_BYTES: usize = SHA256_OUTPUT_LEN;
 
-/// The fewest different bytes a key may have. Of 32 random ones, fewer than 16 are different about never.
-const MIN_DIFFERENT_BYTES: usize = 8;
+/// The fewest different bytes a key may have. Of 32 random ones, more than 25 differ, practically always.
+const MIN_DIFFERENT_BYTES: usize = 12;
 
 /// A text that is too weak for a session key. Holds none of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,35 +19,46 @@ pub enum WeakKey {
     /// Fewer than [`MIN_KEY_BYTES`].
     #[error("the session key is shorter than 32 bytes")]
     Short,
-    /// The same few bytes over and over.
-    #[error("the session key repeats the same few bytes")]
+    /// The same few bytes, or the same piece, over and over.
+    #[error("the session key repeats itself, so it can be guessed")]
     Repetitive,
 }
 
-/// The bytes of a session key: hexadecimal, base64url or base64 when they decode to enough bytes, else the text's own.
+/// The bytes of a session key: text of hexadecimal digits alone is hexadecimal whatever its length, base64url or base64 is
+/// decoded when that gives enough bytes, and any other text is its own bytes.
 ///
 /// # Errors
-/// When no reading gives 32 bytes, or the bytes are plainly not random.
+/// When there are fewer than 32 bytes, or they are plainly not random.
 pub fn decode(text: &SecretString) -> Result<Zeroizing<Vec<u8>>, WeakKey> {
     let text = text.expose_secret().trim();
-    let readings = [hexadecimal(text), base64(text), Some(Zeroizing::new(text.as_bytes().to_vec()))];
-    let key = readings.into_iter().flatten().find(|bytes| bytes.len() >= MIN_KEY_BYTES).ok_or(WeakKey::Short)?;
-    let mut seen = [false; 256];
-    for byte in key.iter() {
-        if let Some(flag) = seen.get_mut(usize::from(*byte)) {
-            *flag = true;
-        }
+    let key = hexadecimal(text)
+        .or_else(|| base64(text).filter(|bytes| bytes.len() >= MIN_KEY_BYTES))
+        .unwrap_or_else(|| Zeroizing::new(text.as_bytes().to_vec()));
+    if key.len() < MIN_KEY_BYTES {
+        return Err(WeakKey::Short);
     }
-    if seen.iter().filter(|flag| **flag).count() < MIN_DIFFERENT_BYTES {
+    if different_bytes(&key) < MIN_DIFFERENT_BYTES || repeats(&key) || repeats(text.as_bytes()) {
         return Err(WeakKey::Repetitive);
     }
     Ok(key)
 }
 
+fn different_bytes(bytes: &[u8]) -> usize {
+    bytes.iter().collect::<std::collections::BTreeSet<_>>().len()
+}
+
+/// Whether `bytes` is one shorter piece over and over, half of the second time at least.
+fn repeats(bytes: &[u8]) -> bool {
+    (1..=bytes.len() * 2 / 3).any(|period| bytes.iter().zip(bytes.iter().skip(period)).all(|(one, other)| one == other))
+}
+
 fn base64(text: &str) -> Option<Zeroizing<Vec<u8>>> {
-    [URL_SAFE_NO_PAD, STANDARD, URL_SAFE, STANDARD_NO_PAD]
+    let lenient = GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true);
+    [alphabet::URL_SAFE, alphabet::STANDARD]
         .iter()
-        .find_map(|engine| engine.decode(text).ok())
+        .find_map(|alphabet| GeneralPurpose::new(alphabet, lenient).decode(text).ok())
         .map(Zeroizing::new)
 }
 
@@ -61,6 +73,8 @@ fn hexadecimal(text: &str) -> Option<Zeroizing<Vec<u8>>> {
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
+
     use super::*;
 
     fn read(text: &str) -> Result<Vec<u8>, WeakKey> {
@@ -82,7 +96,8 @@ mod tests {
     #[test]
     fn weak_keys_are_refused() {
         assert_eq!(read("short"), Err(WeakKey::Short));
-        assert_eq!(read(&"ab".repeat(15)), Err(WeakKey::Short));
+        assert_eq!(read("0123456789abcdef0123456789abcde0"), Err(WeakKey::Short), "32 hex digits are 16 bytes");
+        assert_eq!(read("correct horse battery staple! correct horse battery staple!"), Err(WeakKey::Repetitive));
         assert_eq!(read(&"00".repeat(32)), Err(WeakKey::Repetitive));
         assert_eq!(read(&URL_SAFE_NO_PAD.encode([7_u8; 32])), Err(WeakKey::Repetitive));
         assert_eq!(read(&"x".repeat(64)), Err(WeakKey::Repetitive));

@@ -27,6 +27,8 @@ pub struct LoadRequest {
     /// The files, later ones over earlier ones; [`DEFAULT_FILES`] are looked for when empty. TOML unless the name ends in
     /// `.yaml`, `.yml` or `.json`.
     pub files: Vec<PathBuf>,
+    /// A config in TOML in place of any file, for a gateway that another program of ours starts.
+    pub text: Option<String>,
     /// The environment: `PORTCULLIS_…` are keys, the others are for `{ env = "…" }`.
     pub environment: BTreeMap<String, String>,
     /// `key=value` with dots between levels, over everything else.
@@ -46,7 +48,7 @@ impl LoadRequest {
                 }
             })
             .collect();
-        Self { files, environment, sets }
+        Self { files, text: None, environment, sets }
     }
 }
 
@@ -63,8 +65,7 @@ pub(super) fn load_with(request: &LoadRequest) -> (Result<Settings, Problems>, s
     let mut problems = Vec::new();
     let mut layers = Vec::new();
     let mut whole = true;
-    for path in files(request, &mut problems) {
-        let Some(text) = read_file(&path, &mut problems) else { continue };
+    for (path, text) in texts(request, &mut problems) {
         let (mut layer, errors) = parse(&path, text, layers.len());
         whole &= errors.is_empty();
         problems.extend(errors.iter().map(|error| problem::syntax(&layer, &error.message, &error.span)));
@@ -100,6 +101,15 @@ pub(super) fn load_with(request: &LoadRequest) -> (Result<Settings, Problems>, s
         _ => Err(Problems::new(problems)),
     };
     (result, findings.known)
+}
+
+/// Every source's name and text. A file that can't be read is a problem, and the others are still checked.
+fn texts(request: &LoadRequest, problems: &mut Vec<Problem>) -> Vec<(PathBuf, String)> {
+    if let Some(text) = &request.text {
+        return vec![(PathBuf::from("built-in.toml"), text.clone())];
+    }
+    let files = files(request, problems);
+    files.into_iter().filter_map(|path| read_file(&path, problems).map(|text| (path, text))).collect()
 }
 
 fn files(request: &LoadRequest, problems: &mut Vec<Problem>) -> Vec<PathBuf> {

@@ -90,9 +90,9 @@ impl Site {
     /// (RFC 9700, section 4.11.1). An endpoint of ours is no such place: `/login` would begin anew without end, and
     /// `/logout` would undo the sign-in.
     pub fn return_to(&self, visit: &Visit, text: Option<&str>) -> ReturnTo {
-        let root = || ReturnTo::parse("/", &[], &visit.site);
+        let root = || ReturnTo::parse("/", &[], &visit.site, &self.prefix);
         let Some(text) = text else { return root() };
-        let target = ReturnTo::parse(text, &self.return_to_origins, &visit.site);
+        let target = ReturnTo::parse(text, &self.return_to_origins, &visit.site, &self.prefix);
         let ours = Url::parse(&target.location(&visit.site)).is_ok_and(|url| {
             url.origin() == visit.site.url().origin() && self.owns(&percent_decode_str(url.path()).decode_utf8_lossy())
         });

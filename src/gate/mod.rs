@@ -1,6 +1,21 @@
 //! Floor 4: the way of a request, one file per verb.
+//!
+//! `handle` tells the story; `edge` makes one canonical request or refuses it, `client` finds who really calls, `route` finds the
+//! rule, `credential` the person, `decide` the answer, `refuse` says no, `pass` says yes, `record` writes it down.
 
 pub mod client;
+pub mod credential;
 pub mod decide;
 pub mod edge;
+pub mod handle;
+pub mod introduce;
+pub mod pass;
+pub mod plan;
+pub mod reception;
+pub mod record;
+pub mod refuse;
 pub mod route;
+pub mod table;
+
+pub use self::handle::Gate;
+pub use self::plan::{Plan, UpstreamPlan};

@@ -2,7 +2,6 @@
 //!
 //! The chain begins at the client that trusted proxies vouch for; whatever stood before it is dropped, since nobody vouches for that.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use http::header::{FORWARDED, HeaderName, VIA};
@@ -28,27 +27,24 @@ pub struct Forwarding {
 
 impl Forwarding {
     /// For requests to `site` from `client` by way of `proxies`, the one nearest to us last. A client on a unix socket has no
-    /// address. `None` when the site's name fits no header, which no configured site has.
-    pub fn new(site: &SiteOrigin, client: Option<IpAddr>, proxies: &[IpAddr]) -> Option<Self> {
-        let scheme = site.url().scheme();
-        let port = site.url().port_or_known_default()?;
-        let mut addresses = String::new();
+    /// address.
+    pub fn new(site: &SiteOrigin, client: Option<IpAddr>, proxies: &[IpAddr]) -> Self {
+        let is_secure = site.is_secure();
+        let scheme = if is_secure { "https" } else { "http" };
         // RFC 7239, section 4: values with a colon or bracket are quoted; section 6.3: a client without address is `unknown`.
         let mut forwarded = format!("for={};host=\"{}\";proto={scheme}", node(client), site.authority());
-        for address in client.iter().chain(proxies) {
-            let separator = if addresses.is_empty() { "" } else { ", " };
-            write!(addresses, "{separator}{address}").ok()?;
-        }
         for proxy in proxies {
-            write!(forwarded, ", for={}", node(Some(*proxy))).ok()?;
+            forwarded.push_str(", for=");
+            forwarded.push_str(&node(Some(*proxy)));
         }
-        Some(Self {
-            addresses: if addresses.is_empty() { None } else { Some(HeaderValue::try_from(addresses).ok()?) },
-            host: HeaderValue::from_str(site.authority()).ok()?,
-            scheme: HeaderValue::from_str(scheme).ok()?,
-            port: HeaderValue::from(port),
-            forwarded: HeaderValue::try_from(forwarded).ok()?,
-        })
+        let addresses: Vec<String> = client.iter().chain(proxies).map(ToString::to_string).collect();
+        Self {
+            addresses: if addresses.is_empty() { None } else { Some(value(addresses.join(", "))) },
+            host: site.host_header().clone(),
+            scheme: HeaderValue::from_static(scheme),
+            port: HeaderValue::from(site.url().port_or_known_default().unwrap_or(if is_secure { 443 } else { 80 })),
+            forwarded: value(forwarded),
+        }
     }
 
     /// Sets the headers, in place of any that are there.
@@ -62,6 +58,11 @@ impl Forwarding {
         headers.insert(&X_FORWARDED_PORT, self.port.clone());
         headers.insert(FORWARDED, self.forwarded.clone());
     }
+}
+
+/// Addresses and a checked authority have nothing in them that a header can't hold.
+fn value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
 fn node(address: Option<IpAddr>) -> String {

@@ -1,11 +1,8 @@
 //! Floor 2: what HTTP asks of a gateway, without a visitor's identity: headers, paths, cookies, bodies, our own client.
 
 pub mod body;
-pub mod query;
-pub mod return_to;
-pub mod cookie_scan;
-pub mod client;
 pub mod caller;
+pub mod client;
 pub mod cookie_scan;
 pub mod forwarded;
 pub mod headers;

@@ -133,7 +133,10 @@ struct Bucket {
 
 impl ProtectedNames {
     /// The names we know of, and those that the config adds: own identity headers and the names of the chosen presets.
-    pub fn new(added: impl IntoIterator<Item = HeaderName>) -> Self {
+    pub fn new(
+        added: impl IntoIterator<Item = HeaderName>,
+        families: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Self {
         let mut names = Self { buckets: vec![Bucket::default(); 128] };
         for family in FAMILIES {
             names.add(family, |bucket| &mut bucket.families);
@@ -146,6 +149,9 @@ impl ProtectedNames {
         }
         for name in added {
             names.add(name.as_str(), |bucket| &mut bucket.names);
+        }
+        for family in families {
+            names.add(family.as_ref(), |bucket| &mut bucket.families);
         }
         names
     }

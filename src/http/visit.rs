@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use http::HeaderValue;
 use url::Url;
 
 /// One origin that we are configured to be: everything sent to a browser is built from it (design, invariant 5).
@@ -12,6 +13,7 @@ pub struct SiteOrigin {
     text: String,
     authority: String,
     host: String,
+    host_header: HeaderValue,
 }
 
 impl SiteOrigin {
@@ -21,7 +23,8 @@ impl SiteOrigin {
         let authority = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
         let text = format!("{}://{authority}", url.scheme());
         let url = Url::parse(&text).ok()?;
-        Some(Self { url, text, authority, host })
+        let host_header = HeaderValue::from_str(&authority).ok()?;
+        Some(Self { url, text, authority, host, host_header })
     }
 
     /// As a URL whose path is `/`.
@@ -37,6 +40,11 @@ impl SiteOrigin {
     /// Host, and port unless it is the scheme's own: what a `Host` header says.
     pub fn authority(&self) -> &str {
         &self.authority
+    }
+
+    /// The authority, ready to be sent.
+    pub const fn host_header(&self) -> &HeaderValue {
+        &self.host_header
     }
 
     /// The host alone, in lower case.

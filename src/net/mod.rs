@@ -1,11 +1,9 @@
-//! Floor 2: sockets and connections, in and out. Knows bytes and peers, nothing of who is signed in.
-
-pub mod dial;
-pub mod listen;
-pub mod pool;
-pub mod stream;
-//! Floor 2: sockets and TLS: how bytes reach the other end.
+//! Floor 2: sockets, connections and TLS, in and out. Knows bytes and peers, nothing of who is signed in.
 
 pub mod connect;
+pub mod dial;
+pub mod listen;
 pub mod outbound_proxy;
+pub mod pool;
+pub mod stream;
 pub mod tls_client;

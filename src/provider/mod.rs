@@ -153,8 +153,6 @@ impl Provider {
     /// # Errors
     /// When the provider's metadata can't be had or trusted.
     pub async fn begin(&self, begin: Begin) -> Result<Begun, ProviderFault> {
-        drop(begin);
-        Err(ProviderFault::Unavailable { provider: Arc::clone(&self.placeholder), reason: "stand-in".to_owned() })
         self.oidc.begin(begin).await
     }
 
@@ -164,8 +162,6 @@ impl Provider {
     /// # Errors
     /// When the answer is an error, or any check fails.
     pub async fn finish(&self, pending: &Pending, answer: Answer) -> Result<SignedIn, ProviderFault> {
-        let _ = (pending, answer.code);
-        Err(ProviderFault::Unavailable { provider: Arc::clone(&self.placeholder), reason: "stand-in".to_owned() })
         self.oidc.finish(pending, answer).await
     }
 
@@ -177,8 +173,6 @@ impl Provider {
         post_logout_redirect_uri: &str,
         state: &str,
     ) -> Option<String> {
-        let _ = (id_token_hint, post_logout_redirect_uri, state);
-        None
         self.oidc.end_session(id_token_hint, post_logout_redirect_uri, state)
     }
 

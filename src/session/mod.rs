@@ -1,6 +1,5 @@
 //! Floor 3: what a browser holds: the session after a sign-in, and the flow while one is on its way.
 
-pub mod cookie;
 pub mod chunks;
 pub mod cookie;
 pub mod encode;

@@ -173,11 +173,13 @@ fn methods(table: &Table<'_>) -> Option<Vec<Method>> {
         if upper != text && Method::from_bytes(upper.as_bytes()).is_ok() {
             return Err(wrong.note(format!("methods are upper-case: \"{}\"", printable(&upper))));
         }
-        if upper == "CONNECT" {
-            return Err(Wrong::new("CONNECT is never passed on").note("leave it out"));
+        if ["CONNECT", "TRACE"].contains(&text) {
+            return Err(Wrong::new(format!("{text} is never passed on")).note("leave it out"));
         }
-        Method::from_bytes(text.as_bytes())
-            .map_err(|_| wrong.note("allowed: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS …"))
+        let method = Method::from_bytes(text.as_bytes()).ok();
+        method.filter(|_| text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-')).ok_or_else(|| {
+            wrong.note("allowed: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS and others of A-Z and `-`")
+        })
     })?;
     if methods.is_empty() && table.report().is_clean_within(&table.place("methods")) {
         table.error("methods", Wrong::new("`methods` is an empty list").note("leave the key out to mean all methods"));

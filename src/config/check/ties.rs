@@ -22,10 +22,11 @@ fn tie(one: &RouteSettings, other: &RouteSettings) -> bool {
     one.host == other.host && one.path == other.path && overlap(one.methods.as_deref(), other.methods.as_deref())
 }
 
-/// A route without methods is for all of them, so it overlaps every other.
+/// A route with methods is narrower than one without and wins over it, so only two of a kind can tie.
 fn overlap(one: Option<&[Method]>, other: Option<&[Method]>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => one.iter().any(|method| other.contains(method)),
-        _ => true,
+        (None, None) => true,
+        _ => false,
     }
 }

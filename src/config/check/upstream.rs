@@ -174,26 +174,46 @@ fn header_name(text: &str) -> Result<HeaderName, Wrong> {
     Ok(name)
 }
 
-/// Only the form is checked here; what the names in braces mean is known where headers are compiled.
+/// Only the form is checked here: printable ASCII, `{…}` for a placeholder, `{{` and `}}` for the braces themselves. What
+/// a placeholder means is known where headers are compiled.
 fn template(text: &str) -> Result<String, Wrong> {
-    if text.chars().any(char::is_control) {
-        return Err(Wrong::new("a header's value has no control characters").note("write it in one line"));
+    let example = "write it like \"{claims.team}\"";
+    if text.is_empty() {
+        return Err(Wrong::new("this template is empty").note(example));
     }
-    let mut open = false;
-    for letter in text.chars() {
-        match (letter, open) {
-            ('{', false) => open = true,
-            ('}', true) => open = false,
-            ('{', true) | ('}', false) => return Err(unbalanced()),
-            _ => {}
-        }
+    if !text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+        return Err(Wrong::new("a header's text is printable ASCII").note(example));
     }
-    if open || text.contains("{}") {
-        return Err(unbalanced());
+    let unbalanced = || Wrong::new("the braces of this template don't match").note(example);
+    let mut rest = text;
+    while let Some(at) = rest.find(['{', '}']) {
+        let (_, from) = rest.split_at_checked(at).ok_or_else(unbalanced)?;
+        rest = if let Some(after) = from.strip_prefix("{{").or_else(|| from.strip_prefix("}}")) {
+            after
+        } else {
+            let (placeholder, after) =
+                from.strip_prefix('{').and_then(|from| from.split_once('}')).ok_or_else(unbalanced)?;
+            if placeholder.is_empty() || placeholder.contains('{') {
+                return Err(unbalanced());
+            }
+            after
+        };
     }
     Ok(text.to_owned())
 }
 
-fn unbalanced() -> Wrong {
-    Wrong::new("the braces of this template don't match").note("write it like \"{claims.team}\"")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn braces_match_or_are_doubled() {
+        for good in ["plain", "{name}", "a{name}b{groups}", "{{a}}", "{{{name}}}", "{claims.\"https://a.example/b\".c}"]
+        {
+            assert!(template(good).is_ok(), "{good}");
+        }
+        for bad in ["", "{", "}", "{name", "name}", "{}", "{a{b}}", "ü", "a\nb", "{{name}"] {
+            assert!(template(bad).is_err(), "{bad}");
+        }
+    }
 }

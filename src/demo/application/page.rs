@@ -8,7 +8,7 @@ use crate::demo::answer::{Answer, Policy, page as html, text};
 use crate::demo::application::echo::readable;
 use crate::demo::form::{self, Parameters};
 
-const STYLE: &str = include_str!("../../../templates/demo/application.css");
+const STYLE: &str = include_str!("../html/demo/application.css");
 /// The longest form that is read.
 const LONGEST_FORM: usize = 64 * 1024;
 

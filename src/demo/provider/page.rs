@@ -7,7 +7,7 @@ use crate::demo::answer::{Answer, Policy, page, text};
 use crate::demo::provider::State;
 use crate::demo::provider::authorize::{Prompt, Request};
 
-const STYLE: &str = include_str!("../../../templates/demo/provider.css");
+const STYLE: &str = include_str!("../html/demo/provider.css");
 const SEND: &str = "document.forms[0].submit()";
 
 #[derive(Template)]

@@ -10,6 +10,8 @@
 //! After this nothing a client sent can be taken for something that the gateway said. Forwarding and identity headers are not set
 //! yet: that comes after the decision.
 
+pub use self::request_id::fresh as fresh_request_id;
+
 mod host;
 mod request_id;
 mod survey;

@@ -52,7 +52,8 @@ fn accept(given: &[u8]) -> Option<Arc<str>> {
     std::str::from_utf8(&name).ok().map(Arc::from)
 }
 
-fn fresh() -> Arc<str> {
+/// A new name: 32 lower-case hex digits.
+pub fn fresh() -> Arc<str> {
     let Counter { thread, count } = COUNTER.get();
     let count = count.wrapping_add(1);
     COUNTER.set(Counter { thread, count });

@@ -56,6 +56,7 @@ mod tests {
         code(&Arc::from("corp"), &pending, answers_with_issuer, answer)
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "every use wants an Option")]
     fn text(value: &str) -> Option<String> {
         Some(value.to_owned())
     }

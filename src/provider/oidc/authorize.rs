@@ -76,6 +76,8 @@ fn parameters<'a>(
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+
     use super::super::rig::{metadata, settings};
     use super::*;
 
@@ -114,7 +116,6 @@ mod tests {
         assert_eq!(value("nonce"), Some(pending.nonce.as_str()));
         assert_eq!(value("code_challenge_method"), Some("S256"));
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, pending.verifier.as_bytes());
-        use base64::Engine as _;
         let challenge = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest);
         assert_eq!(value("code_challenge"), Some(challenge.as_str()));
         assert_eq!((pending.state.len(), pending.nonce.len(), pending.verifier.len()), (43, 43, 43));

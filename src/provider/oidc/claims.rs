@@ -1,5 +1,7 @@
 //! From claims to a principal: what counts as email, group and role, and which claims are kept.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::userinfo::CLAIMS_LIMIT;
@@ -63,7 +65,7 @@ pub(super) fn principal(
     }
     roles.truncate(MOST_ENTRIES);
     Ok(Principal {
-        provider: settings.name.clone(),
+        provider: Arc::clone(&settings.name),
         issuer: settings.issuer.clone(),
         subject: subject.to_owned(),
         email_verified: email.is_some() && is_true(claims.get("email_verified")),

@@ -102,7 +102,7 @@ fn check(answer: &Answer) -> Result<(), String> {
     }
     match object.get("expires_in") {
         None | Some(Value::Null) => {}
-        Some(seconds) if seconds.as_u64().is_some_and(|seconds| seconds <= u64::from(u32::MAX)) => {}
+        Some(seconds) if seconds.as_u64().is_some_and(|seconds| u32::try_from(seconds).is_ok()) => {}
         Some(_) => return Err("the token endpoint's expires_in is no whole number of seconds".to_owned()),
     }
     match object.get("id_token") {

@@ -53,8 +53,9 @@ fn reason(outcome: Result<Verified, Refusal>) -> String {
 
 /// Refused for a reason that has `part` in it, so that the right rule is seen at work.
 fn refused(name: &str, value: Option<Value>, part: &str) {
-    let reason = reason(outcome(&with(name, value.clone())));
-    assert!(reason.contains(part), "{name} = {value:?}: {reason}");
+    let claims = with(name, value);
+    let reason = reason(outcome(&claims));
+    assert!(reason.contains(part), "{claims}: {reason}");
 }
 
 #[test]

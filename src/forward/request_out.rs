@@ -1,0 +1,68 @@
+//! A request on its way to its upstream: what is ours is taken out, who asks is put in, and the path stays byte for byte what was checked.
+//!
+//! Everything the visitor could have forged was deleted at the edge, after `Connection` was honoured; what is set here is therefore
+//! the only value, and nothing can remove it again (design, invariant 3).
+
+use http::header::{AUTHORIZATION, EXPECT, HOST};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
+use hyper::body::Incoming;
+
+use crate::http::body::RequestBody;
+
+/// Which `Authorization` the upstream sees.
+#[derive(Clone, Debug)]
+pub enum Authorization {
+    /// The visitor's own, if any: the route sets none.
+    Visitors,
+    /// This one.
+    Ours(HeaderValue),
+    /// None: the route sets one, and there is none to set.
+    Nobodys,
+}
+
+/// What a request gets on its way out.
+pub struct Dressing<'a> {
+    /// `Host` for the upstream.
+    pub host: &'a HeaderValue,
+    /// Who asks: names and ready values.
+    pub identity: &'a [(HeaderName, HeaderValue)],
+    /// The token.
+    pub authorization: Authorization,
+    /// Whether it asks for a WebSocket.
+    pub websocket: bool,
+}
+
+/// The request as the upstream gets it. Its head must have passed the edge, and lost our cookies.
+pub fn dress(mut parts: Parts, body: Incoming, limit: Option<u64>, dressing: Dressing<'_>) -> Request<RequestBody> {
+    let headers = &mut parts.headers;
+    // hyper has answered `Expect: 100-continue` by reading the body; passing it on would ask for a second answer.
+    headers.remove(EXPECT);
+    headers.insert(HOST, dressing.host.clone());
+    for (name, value) in dressing.identity {
+        headers.insert(name, value.clone());
+    }
+    authorize(headers, dressing.authorization);
+    if dressing.websocket {
+        super::upgrade::announce(headers);
+    }
+    parts.uri = origin_form(&parts.uri);
+    parts.version = Version::HTTP_11;
+    parts.extensions.clear();
+    Request::from_parts(parts, RequestBody::new(body, limit))
+}
+
+fn authorize(headers: &mut HeaderMap, authorization: Authorization) {
+    match authorization {
+        Authorization::Visitors => {}
+        Authorization::Ours(value) => drop(headers.insert(AUTHORIZATION, value)),
+        Authorization::Nobodys => drop(headers.remove(AUTHORIZATION)),
+    }
+}
+
+/// Path and query alone (RFC 9112, section 3.2.1), shared with the request, not copied.
+fn origin_form(uri: &Uri) -> Uri {
+    let target = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    Uri::from(target)
+}

@@ -1,0 +1,114 @@
+//! Who is asking: the session that the request's cookie holds, from this worker's table or by opening it.
+
+use std::cell::{Cell, OnceCell};
+use std::rc::Rc;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::table::Table;
+use crate::base::clock::Timestamp;
+use crate::endpoint::site::Site;
+use crate::identity::headers::IdentityHeaders;
+use crate::session::chunks::RawSession;
+use crate::session::cookie::{Broken, Opened, Reading};
+use crate::session::model::Session;
+
+/// A session that was opened here, with what is the same for each of its requests.
+#[derive(Debug)]
+pub struct Recognised {
+    /// The session.
+    pub session: Session,
+    /// An opaque name of the principal for logs.
+    pub principal_id: String,
+    /// When it ends if its cookie is not renewed.
+    ends: Timestamp,
+    /// When the cookie should be renewed; moved on at each renewal, so that parallel requests don't all do it.
+    renew_at: Cell<Timestamp>,
+    /// For each upstream, the identity headers, rendered at the first request to it.
+    identity: Box<[OnceCell<Identity>]>,
+}
+
+type Identity = Box<[(HeaderName, HeaderValue)]>;
+
+/// What a request's cookies say.
+pub enum Credential {
+    /// Nothing of ours.
+    Absent,
+    /// Something of ours that is of no use, and should be cleared.
+    Broken(Broken),
+    /// A live session.
+    Session(Rc<Recognised>),
+}
+
+impl Recognised {
+    fn new(site: &Site, upstreams: usize, opened: Opened, now: Timestamp) -> Self {
+        let session = opened.session;
+        let renew_at = if opened.reseal { now } else { session.used.after(site.lifetimes.renew_after()) };
+        Self {
+            principal_id: session.principal.id(),
+            ends: site.lifetimes.ends(&session),
+            renew_at: Cell::new(renew_at),
+            identity: (0..upstreams).map(|_| OnceCell::new()).collect(),
+            session,
+        }
+    }
+
+    /// The identity headers for the upstream at `index`.
+    pub fn identity(&self, index: usize, headers: &IdentityHeaders, request_id: &str) -> &[(HeaderName, HeaderValue)] {
+        let Some(cell) = self.identity.get(index) else { return &[] };
+        cell.get_or_init(|| {
+            let rendered = headers.render(&self.session.principal);
+            if rendered.left_out > 0 {
+                tracing::warn!(
+                    request_id,
+                    principal = self.principal_id,
+                    left_out = rendered.left_out,
+                    "claims that can't be written into their identity header were left out"
+                );
+            }
+            rendered.headers.into_boxed_slice()
+        })
+    }
+}
+
+/// Finds out who is asking.
+pub fn recognise(
+    site: &Site,
+    table: &Table<Recognised>,
+    upstreams: usize,
+    headers: &HeaderMap,
+    host: &str,
+    now: Timestamp,
+) -> Credential {
+    let raw = match site.sessions.raw(headers) {
+        RawSession::Absent => return Credential::Absent,
+        RawSession::Ambiguous => return Credential::Broken(Broken::Ambiguous),
+        RawSession::Incomplete => return Credential::Broken(Broken::Incomplete),
+        RawSession::Whole(raw) => raw,
+    };
+    if let Some(known) = table.find(host, &raw) {
+        return if now < known.ends { Credential::Session(known) } else { Credential::Broken(Broken::Ended) };
+    }
+    match site.sessions.open(&raw, host, now) {
+        Reading::Absent => Credential::Absent,
+        Reading::Broken(broken) => Credential::Broken(broken),
+        Reading::Open(opened) => {
+            let recognised = Rc::new(Recognised::new(site, upstreams, *opened, now));
+            table.keep(host, &raw, Rc::clone(&recognised));
+            Credential::Session(recognised)
+        }
+    }
+}
+
+/// The cookies that note the session's use and carry it to the first key, when it is time for them.
+pub fn renew(site: &Site, who: &Recognised, headers: &HeaderMap, host: &str, now: Timestamp) -> Vec<HeaderValue> {
+    if now < who.renew_at.get() {
+        return Vec::new();
+    }
+    who.renew_at.set(now.after(site.lifetimes.renew_after()));
+    let session = Session { used: now, ..who.session.clone() };
+    site.sessions.write(&session, headers, host, now).unwrap_or_else(|error| {
+        tracing::warn!(%error, "a session could not be renewed; it ends at its idle time");
+        Vec::new()
+    })
+}

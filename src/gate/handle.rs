@@ -1,0 +1,172 @@
+//! The story of one request, from the listener's hand to the answer.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+
+use super::credential::{self, Credential, Recognised};
+use super::decide::{Decision, decide};
+use super::edge::{self, Admitted, Malformed};
+use super::introduce::Introductions;
+use super::pass::{self, Passage};
+use super::plan::Plan;
+use super::record::{Asked, Record};
+use super::route::Lookup;
+use super::table::Table;
+use super::{reception, refuse};
+use crate::base::clock::Timestamp;
+use crate::base::tally::Tally;
+use crate::forward::send::Upstream;
+use crate::http::body::Body;
+use crate::http::forwarded::Forwarding;
+use crate::http::visit::{Peer, Visit};
+use crate::net::pool::Pool;
+use crate::observe::access::AccessLog;
+use crate::page;
+
+/// One worker's way of answering requests.
+pub struct Gate {
+    pub(super) plan: Arc<Plan>,
+    pub(super) upstreams: Vec<Upstream>,
+    pub(super) tunnels: Tally,
+    table: Table<Recognised>,
+    introductions: Introductions,
+    access: AccessLog,
+}
+
+impl Gate {
+    /// A worker's gate; `tunnels` counts the WebSockets it opens.
+    pub fn new(plan: Arc<Plan>, access: AccessLog, tunnels: Tally) -> Self {
+        let upstreams = plan
+            .upstreams
+            .iter()
+            .map(|upstream| Upstream {
+                name: Arc::clone(&upstream.name),
+                pool: Pool::new(upstream.dial.clone(), upstream.idle_timeout),
+                host: upstream.host.clone(),
+                pass_host: upstream.pass_host,
+                response_timeout: upstream.response_timeout,
+            })
+            .collect();
+        let table = Table::new(plan.table_capacity);
+        Self { upstreams, tunnels, table, introductions: Introductions::default(), access, plan }
+    }
+
+    /// Answers one request.
+    pub async fn handle(&self, peer: &Peer, mut request: Request<Incoming>) -> Response<Body> {
+        let mut record = Record::begin();
+        let visitor_side = hyper::upgrade::on(&mut request);
+        let (mut parts, body) = request.into_parts();
+        let admitted = match edge::admit(&mut parts, peer, &self.plan.edge) {
+            Ok(admitted) => admitted,
+            Err(malformed) => return self.refuse_malformed(&record, peer, &parts, &malformed),
+        };
+        let told = self.access.is_on().then(|| (parts.method.clone(), parts.uri.clone()));
+        let is_head = parts.method == Method::HEAD;
+        let mut response = self.answer(&admitted, parts, body, visitor_side, &mut record).await;
+        if is_head && matches!(response.body(), Body::Own(_)) {
+            response = page::to_head(response);
+        }
+        if let Some((method, uri)) = told {
+            let asked = Asked { visit: &admitted.visit, method: &method, path: uri.path() };
+            record.write(&self.access, self.plan.site.clock.now(), &asked, response.status());
+        }
+        response
+    }
+
+    /// Closes upstream connections that nobody uses.
+    pub fn sweep(&self) {
+        for upstream in &self.upstreams {
+            upstream.pool.sweep();
+        }
+    }
+
+    /// The forwarding headers of this request: made anew only when the client or the site is another than before.
+    pub(super) fn forwarding(&self, admitted: &Admitted) -> Rc<Forwarding> {
+        self.introductions.of(admitted).forwarding
+    }
+
+    /// The `Host` that the visitor asked for, as we write it.
+    pub(super) fn host(&self, admitted: &Admitted) -> HeaderValue {
+        self.introductions.of(admitted).host
+    }
+
+    fn refuse_malformed(&self, record: &Record, peer: &Peer, parts: &Parts, malformed: &Malformed) -> Response<Body> {
+        let request_id = edge::fresh_request_id();
+        tracing::debug!(request_id = &*request_id, reason = malformed.reason, "refused a malformed request");
+        let response = refuse::malformed(&self.plan.site, malformed, parts, &request_id);
+        if self.access.is_on() {
+            record.write_malformed(
+                &self.access,
+                self.plan.site.clock.now(),
+                &request_id,
+                peer,
+                parts,
+                response.status(),
+            );
+        }
+        response
+    }
+
+    async fn answer(
+        &self,
+        admitted: &Admitted,
+        parts: Parts,
+        body: Incoming,
+        visitor_side: OnUpgrade,
+        record: &mut Record,
+    ) -> Response<Body> {
+        let plan = &*self.plan;
+        let visit = &admitted.visit;
+        if plan.site.owns(admitted.path.matching()) {
+            record.decision = "endpoint";
+            return reception::answer(&plan.site, visit, &parts, body).await;
+        }
+        let (route, also) = match plan.routes.lookup(visit.site.host(), &parts.method, &admitted.path) {
+            Lookup::Found { route, also } => (route, also),
+            Lookup::Odd => {
+                record.decision = "malformed";
+                return refuse::odd_path(visit);
+            }
+            Lookup::Nothing => {
+                record.decision = "no_route";
+                return refuse::no_route(visit);
+            }
+        };
+        record.route = Some(Arc::clone(route));
+        let now = plan.site.clock.now();
+        let credential = self.recognise(visit, &parts, now);
+        let who = match &credential {
+            Credential::Session(recognised) => Some(Rc::clone(recognised)),
+            Credential::Absent | Credential::Broken(_) => None,
+        };
+        record.who.clone_from(&who);
+        let decision = decide(route, &also, who.as_ref().map(|who| &who.session.principal));
+        record.decision = name(decision);
+        match decision {
+            Decision::Pass => {
+                let passage = Passage { admitted, route, who, now };
+                pass::through(self, &passage, parts, body, visitor_side, record).await
+            }
+            Decision::SignIn => refuse::sign_in(&plan.site, admitted, route, &credential, &parts).await,
+            Decision::Forbid => refuse::forbidden(&plan.site, visit, who.as_deref(), &parts),
+        }
+    }
+
+    fn recognise(&self, visit: &Visit, parts: &Parts, now: Timestamp) -> Credential {
+        let site = &self.plan.site;
+        credential::recognise(site, &self.table, self.upstreams.len(), &parts.headers, visit.site.host(), now)
+    }
+}
+
+const fn name(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Pass => "pass",
+        Decision::SignIn => "sign_in",
+        Decision::Forbid => "forbid",
+    }
+}

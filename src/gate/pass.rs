@@ -1,0 +1,161 @@
+//! Saying yes: the request is dressed for its upstream, sent, and its answer made fit for the visitor.
+
+use std::rc::Rc;
+
+use http::header::ORIGIN;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+
+use super::credential::{self, Recognised};
+use super::edge::Admitted;
+use super::handle::Gate;
+use super::plan::UpstreamPlan;
+use super::record::Record;
+use super::refuse;
+use super::route::Route;
+use crate::base::clock::Timestamp;
+use crate::config::settings::TokenSettings;
+use crate::forward::request_out::{Authorization, Dressing, dress};
+use crate::forward::response_in;
+use crate::forward::send::UpstreamFault;
+use crate::forward::upgrade;
+use crate::http::body::{Body, UpstreamBody};
+use crate::http::cookie_scan;
+use crate::http::forwarded::add_via;
+use crate::http::visit::Visit;
+use crate::page;
+use crate::page::answer::REQUEST_ID;
+use crate::token::relay;
+
+/// A request that was admitted, with all that is known of it.
+pub struct Passage<'a> {
+    /// What the edge found.
+    pub admitted: &'a Admitted,
+    /// Its route.
+    pub route: &'a Route,
+    /// Who is signed in.
+    pub who: Option<Rc<Recognised>>,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// Takes an admitted request to its upstream and brings back the answer.
+pub async fn through(
+    gate: &Gate,
+    passage: &Passage<'_>,
+    mut parts: Parts,
+    body: Incoming,
+    visitor_side: OnUpgrade,
+    record: &mut Record,
+) -> Response<Body> {
+    let Passage { admitted, route, who, now } = passage;
+    let visit = &admitted.visit;
+    let index = route.upstream;
+    let (Some(plan), Some(upstream)) = (gate.plan.upstreams.get(index), gate.upstreams.get(index)) else {
+        return page::upstream_unavailable(visit, None);
+    };
+    if admitted.websocket && who.is_some() && !is_own_origin(&parts, visit) {
+        record.decision = "foreign_origin";
+        return refuse::foreign_origin(visit);
+    }
+    let authorization = match token(plan, who.as_deref(), *now) {
+        Ok(authorization) => authorization,
+        Err(problem) => {
+            tracing::info!(request_id = &*visit.request_id, upstream = &*plan.name, %problem, "no token to send; asking for a new sign-in");
+            record.decision = "token_ended";
+            return refuse::sign_in_again(&gate.plan.site, admitted, route, &parts).await;
+        }
+    };
+    let site = &gate.plan.site;
+    let host = visit.site.host();
+    let renewed = who.as_ref().map(|who| credential::renew(site, who, &parts.headers, host, *now));
+    let retry = retry_path(&parts);
+
+    cookie_scan::strip(&mut parts.headers, |name| site.sessions.is_ours(name));
+    gate.forwarding(admitted).set(&mut parts.headers);
+    add_via(&mut parts.headers, parts.version);
+    set_request_id(&mut parts, visit);
+    let identity: &[(HeaderName, HeaderValue)] =
+        who.as_ref().map_or(&[], |who| who.identity(index, &plan.identity, &visit.request_id));
+    let own_host = if plan.pass_host { gate.host(admitted) } else { plan.host.clone() };
+    let dressing = Dressing { host: &own_host, identity, authorization, websocket: admitted.websocket };
+    let request = dress(parts, body, gate.plan.body_limit, dressing);
+
+    let answered = upstream.send(request).await;
+    record.upstream = Some(record.elapsed());
+    let (mut answer, lease) = match answered {
+        Ok(exchange) => exchange,
+        Err(fault) => return upstream_fault(visit, &fault, retry.as_deref()),
+    };
+    let upstream_side = hyper::upgrade::on(&mut answer);
+    let (mut head, incoming) = answer.into_parts();
+    response_in::receive(&mut head.headers, who.is_some(), |name| site.sessions.is_ours(name));
+    head.extensions.clear();
+    for cookie in renewed.into_iter().flatten() {
+        head.headers.append(http::header::SET_COOKIE, cookie);
+    }
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        if !admitted.websocket {
+            tracing::warn!(
+                upstream = &*plan.name,
+                "an upstream changed protocols without being asked; its answer is dropped"
+            );
+            return page::upstream_unavailable(visit, None);
+        }
+        upgrade::announce(&mut head.headers);
+        upgrade::tunnel(visitor_side, upstream_side, &gate.tunnels);
+        return Response::from_parts(head, Body::Empty);
+    }
+    Response::from_parts(head, Body::Upstream(UpstreamBody::new(incoming, lease)))
+}
+
+/// Browsers send cookies with a WebSocket handshake whatever page began it, and say in `Origin` which page that was
+/// (RFC 6455, section 10.2). Programs without a browser send none.
+fn is_own_origin(parts: &Parts, visit: &Visit) -> bool {
+    let mut origins = parts.headers.get_all(ORIGIN).iter();
+    match (origins.next(), origins.next()) {
+        (None, _) => true,
+        (Some(origin), None) => origin.as_bytes() == visit.site.as_str().as_bytes(),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+fn token(plan: &UpstreamPlan, who: Option<&Recognised>, now: Timestamp) -> Result<Authorization, relay::TokenProblem> {
+    match (plan.token, who) {
+        (TokenSettings::None, _) => Ok(Authorization::Visitors),
+        (TokenSettings::AccessToken | TokenSettings::IdToken, None) => Ok(Authorization::Nobodys),
+        (setting, Some(who)) => {
+            let value = relay::authorization(setting, &who.session.tokens, now)?;
+            Ok(value.map_or(Authorization::Nobodys, Authorization::Ours))
+        }
+    }
+}
+
+fn set_request_id(parts: &mut Parts, visit: &Visit) {
+    if let Ok(value) = HeaderValue::from_str(&visit.request_id) {
+        parts.headers.insert(REQUEST_ID, value);
+    }
+}
+
+/// The link of "Try again": only what can be repeated without harm gets one.
+fn retry_path(parts: &Parts) -> Option<String> {
+    parts.method.is_safe().then(|| parts.uri.path_and_query().map(|target| target.as_str().to_owned())).flatten()
+}
+
+fn upstream_fault(visit: &Visit, fault: &UpstreamFault, retry: Option<&str>) -> Response<Body> {
+    let request_id = &*visit.request_id;
+    match fault {
+        UpstreamFault::Unreachable { .. } | UpstreamFault::Broken { .. } => {
+            tracing::warn!(request_id, error = %fault, "no answer from an upstream");
+            page::upstream_unavailable(visit, retry)
+        }
+        UpstreamFault::Timeout { .. } => {
+            tracing::warn!(request_id, error = %fault, "no answer from an upstream");
+            page::upstream_timeout(visit, retry)
+        }
+        UpstreamFault::TooLarge => refuse::too_large(visit),
+        UpstreamFault::Visitor => refuse::body_broke_off(visit),
+    }
+}

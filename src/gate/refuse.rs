@@ -1,0 +1,140 @@
+//! Saying no, in the caller's language: a redirect to sign in, a 401 or 403, a calm page, or a refusal of what can't be read.
+
+use http::header::{ALLOW, CONNECTION, REFERER};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+
+use super::credential::{Credential, Recognised};
+use super::edge::{Admitted, Malformed};
+use super::route::Route;
+use crate::config::settings::SignedOut;
+use crate::endpoint::login::begin_sign_in;
+use crate::endpoint::site::Site;
+use crate::http::body::Body;
+use crate::http::caller;
+use crate::http::return_to::ReturnTo;
+use crate::http::visit::{Caller, Visit};
+use crate::page::{self, Explanation};
+use crate::session::cookie::Broken;
+
+/// A request that the edge refused. One that brought too much loses our cookies, which may be what was too much.
+pub fn malformed(site: &Site, malformed: &Malformed, parts: &Parts, request_id: &str) -> Response<Body> {
+    let caller = caller::classify(&parts.method, &parts.headers, false);
+    let mut response = page::refused(request_id, caller, malformed.status, malformed.reason);
+    if malformed.status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
+        response = page::with_cookies(response, clear_all(site, &parts.headers));
+    }
+    if let Some(allowed) = malformed.allow() {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    }
+    if malformed.close {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// A path that may mean several things, on a route that does not allow it.
+pub fn odd_path(visit: &Visit) -> Response<Body> {
+    page::refused(
+        &visit.request_id,
+        visit.caller,
+        StatusCode::BAD_REQUEST,
+        "The path of this request can be read in more than one way.",
+    )
+}
+
+/// No route: never an upstream.
+pub fn no_route(visit: &Visit) -> Response<Body> {
+    page::not_found(visit)
+}
+
+/// Somebody without a session where one is needed.
+pub async fn sign_in(
+    site: &Site,
+    admitted: &Admitted,
+    route: &Route,
+    credential: &Credential,
+    parts: &Parts,
+) -> Response<Body> {
+    let visit = &admitted.visit;
+    let response = match credential {
+        // A cookie that somebody else set may come back after every sign-in: a page ends what redirects would repeat for ever.
+        Credential::Broken(Broken::Ambiguous) => {
+            page::unauthorized(visit, &site.login_path(None, &return_to(site, visit, parts)))
+        }
+        _ => sign_in_again(site, admitted, route, parts).await,
+    };
+    match credential {
+        Credential::Broken(_) => page::with_cookies(response, site.sessions.clear(&parts.headers)),
+        Credential::Absent | Credential::Session(_) => response,
+    }
+}
+
+/// Somebody who has to sign in, or to sign in anew because the session has no token left for the upstream.
+pub async fn sign_in_again(site: &Site, admitted: &Admitted, route: &Route, parts: &Parts) -> Response<Body> {
+    let visit = &admitted.visit;
+    let return_to = return_to(site, visit, parts);
+    let login = site.login_path(None, &return_to);
+    let is_readable = visit.caller == Caller::Browser;
+    match route.signed_out {
+        SignedOut::Unauthorized => page::unauthorized(visit, &login),
+        // Asking for the head alone begins no flow; it learns where a flow would begin.
+        SignedOut::Auto | SignedOut::Redirect if is_readable && parts.method == Method::HEAD => {
+            page::redirect(visit, StatusCode::FOUND, &visit.site.at(&login))
+        }
+        SignedOut::Redirect if !is_readable => page::redirect(visit, StatusCode::FOUND, &visit.site.at(&login)),
+        SignedOut::Auto | SignedOut::Redirect => begin_sign_in(site, visit, parts, &return_to).await,
+    }
+}
+
+/// Signed in, but not admitted.
+pub fn forbidden(site: &Site, visit: &Visit, who: Option<&Recognised>, parts: &Parts) -> Response<Body> {
+    let principal = who.map(|who| &who.session.principal);
+    let name = principal.map(|principal| {
+        let names = [&principal.preferred_username, &principal.email, &principal.name];
+        names.into_iter().flatten().next().unwrap_or(&principal.subject).as_str()
+    });
+    page::forbidden(visit, name, &site.switch_path(&return_to(site, visit, parts)), &site.path("/logout"))
+}
+
+/// A WebSocket handshake that another site's page began (RFC 6455, section 10.2).
+pub fn foreign_origin(visit: &Visit) -> Response<Body> {
+    let explanation = Explanation::new(
+        "That connection isn't allowed",
+        "Another site's page tried to open a connection in your name.",
+        "",
+    );
+    page::error(visit, StatusCode::FORBIDDEN, &explanation)
+}
+
+/// A body larger than the limit.
+pub fn too_large(visit: &Visit) -> Response<Body> {
+    let explanation = Explanation::new(
+        "That is too large",
+        "What you sent is larger than this site takes.",
+        "Send something smaller, or ask whoever runs this site.",
+    );
+    page::error(visit, StatusCode::PAYLOAD_TOO_LARGE, &explanation)
+}
+
+/// A body that ended before it should have.
+pub fn body_broke_off(visit: &Visit) -> Response<Body> {
+    let explanation = Explanation::new("That broke off", "What you sent ended too early.", "Try again.");
+    page::error(visit, StatusCode::BAD_REQUEST, &explanation)
+}
+
+/// Every cookie of ours that the request brought, expired.
+fn clear_all(site: &Site, headers: &HeaderMap) -> Vec<HeaderValue> {
+    let mut cleared = site.sessions.clear(headers);
+    cleared.extend(site.flows.clear_all(headers));
+    cleared
+}
+
+/// Where a sign-in leads back to: the page asked for; after a form was sent, the page that it was on.
+fn return_to(site: &Site, visit: &Visit, parts: &Parts) -> ReturnTo {
+    if parts.method == Method::GET || parts.method == Method::HEAD {
+        return site.return_to(visit, parts.uri.path_and_query().map(http::uri::PathAndQuery::as_str));
+    }
+    let referer = parts.headers.get(REFERER).and_then(|value| value.to_str().ok());
+    site.return_to(visit, referer.and_then(|referer| referer.strip_prefix(visit.site.as_str())))
+}

@@ -1,0 +1,118 @@
+//! The opened sessions of this worker: what a cookie turned out to hold, kept so that the next request with it costs a comparison
+//! instead of decryption.
+//!
+//! 1. An entry is found by the host and the cookie's whole text; a tag only leads to it.
+//! 2. It never outlives the session: whoever takes it out checks the times first.
+//! 3. It is bounded: when the young generation is full it becomes the old one, and the old one is forgotten.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// Bytes at a cookie's end that lead to its entry; they belong to the seal's authentication tag, so they are spread evenly.
+const TAG: usize = 16;
+
+/// Opened sessions by their cookie.
+#[derive(Debug)]
+pub struct Table<T> {
+    half: usize,
+    generations: RefCell<Generations<T>>,
+}
+
+#[derive(Debug)]
+struct Generations<T> {
+    young: HashMap<[u8; TAG], Entry<T>>,
+    old: HashMap<[u8; TAG], Entry<T>>,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    host: Box<str>,
+    cookie: Box<[u8]>,
+    opened: Rc<T>,
+}
+
+impl<T> Entry<T> {
+    fn is_for(&self, host: &str, cookie: &[u8]) -> bool {
+        *self.cookie == *cookie && *self.host == *host
+    }
+}
+
+impl<T> Table<T> {
+    /// A table of at most `capacity` sessions.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            half: (capacity / 2).max(1),
+            generations: RefCell::new(Generations { young: HashMap::new(), old: HashMap::new() }),
+        }
+    }
+
+    /// What `cookie` holds at `host`, if it was opened here before.
+    pub fn find(&self, host: &str, cookie: &[u8]) -> Option<Rc<T>> {
+        let tag = tag(cookie)?;
+        let mut generations = self.generations.borrow_mut();
+        if let Some(entry) = generations.young.get(&tag) {
+            return entry.is_for(host, cookie).then(|| Rc::clone(&entry.opened));
+        }
+        let entry = generations.old.remove(&tag)?;
+        if !entry.is_for(host, cookie) {
+            return None;
+        }
+        let opened = Rc::clone(&entry.opened);
+        self.insert(&mut generations, tag, entry);
+        Some(opened)
+    }
+
+    /// Keeps what `cookie` holds at `host`.
+    pub fn keep(&self, host: &str, cookie: &[u8], opened: Rc<T>) {
+        if let Some(tag) = tag(cookie) {
+            let entry = Entry { host: host.into(), cookie: cookie.into(), opened };
+            self.insert(&mut self.generations.borrow_mut(), tag, entry);
+        }
+    }
+
+    fn insert(&self, generations: &mut Generations<T>, tag: [u8; TAG], entry: Entry<T>) {
+        if generations.young.len() >= self.half {
+            generations.old = std::mem::take(&mut generations.young);
+        }
+        generations.young.insert(tag, entry);
+    }
+}
+
+fn tag(cookie: &[u8]) -> Option<[u8; TAG]> {
+    cookie.last_chunk::<TAG>().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cookie(number: usize) -> Vec<u8> {
+        format!("head-{number:032}").into_bytes()
+    }
+
+    #[test]
+    fn only_the_very_same_cookie_is_found() {
+        let table = Table::new(8);
+        table.keep("a", &cookie(1), Rc::new("alice"));
+        assert_eq!(table.find("a", &cookie(1)).as_deref(), Some(&"alice"));
+        let mut same_tag = cookie(1);
+        same_tag[0] ^= 1;
+        assert!(table.find("a", &same_tag).is_none());
+        assert!(table.find("a", b"short").is_none());
+        assert!(table.find("b", &cookie(1)).is_none(), "a session is good at its own host only");
+    }
+
+    #[test]
+    fn the_table_stays_bounded_and_keeps_what_is_used() {
+        let table = Table::new(8);
+        table.keep("a", &cookie(0), Rc::new(0));
+        for number in 1..100 {
+            table.keep("a", &cookie(number), Rc::new(number));
+            assert_eq!(table.find("a", &cookie(0)).as_deref(), Some(&0), "after {number}");
+        }
+        let generations = table.generations.borrow();
+        assert!(generations.young.len() + generations.old.len() <= 8);
+        assert!(table.half == 4);
+    }
+}

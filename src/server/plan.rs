@@ -1,0 +1,174 @@
+//! Config → plan: the only place that puts the rooms together.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use rustls_pki_types::ServerName;
+use url::Host;
+
+use crate::base::clock::Clock;
+use crate::base::office::Office;
+use crate::config::settings::{ProviderSettings, Settings, UpstreamSettings};
+use crate::endpoint::site::{Offer, Site};
+use crate::gate::edge::EdgeRules;
+use crate::gate::route::{RouteTable, RouteTie};
+use crate::gate::{Plan, UpstreamPlan};
+use crate::http::protected::ProtectedNames;
+use crate::http::visit::SiteOrigin;
+use crate::identity::headers::{IdentityError, IdentityHeaders, protected_names};
+use crate::identity::preset::PresetError;
+use crate::net::dial::Dial;
+use crate::net::outbound_proxy::{Proxies, ProxyFault};
+use crate::net::tls_client::{TlsClientFault, Trust, client_config};
+use crate::provider::neighbours::Neighbours;
+use crate::provider::{Outbound, Provider, ProviderFault};
+use crate::seal::keyring::{KeyError, Keyring};
+use crate::session::cookie::SessionCookies;
+use crate::session::flow::{FlowCookies, UsedFlows};
+use crate::session::model::Lifetimes;
+
+/// Opened sessions that one worker keeps. One takes a few KiB, so this bounds them to some tens of MiB.
+const TABLE_CAPACITY: usize = 8192;
+
+/// Why settings that are right by themselves can't be put to work.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The session keys can't be used.
+    #[error("[session] keys: {0}")]
+    Keys(#[from] KeyError),
+    /// A provider can't be used.
+    #[error(transparent)]
+    Provider(#[from] ProviderFault),
+    /// Identity headers can't be compiled.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The built-in presets can't be read.
+    #[error(transparent)]
+    Presets(#[from] PresetError),
+    /// Two routes tie.
+    #[error(transparent)]
+    Routes(#[from] RouteTie),
+    /// An upstream's TLS settings can't be used.
+    #[error("[upstreams.{upstream}]: {cause}")]
+    UpstreamTls {
+        /// Its name in the config.
+        upstream: Arc<str>,
+        /// What is wrong.
+        cause: TlsClientFault,
+    },
+    /// A URL has no host, or one that can't stand in a header.
+    #[error("`{0}` names no host that can be used")]
+    Url(String),
+    /// The proxy variables of the environment can't be read.
+    #[error(transparent)]
+    Proxy(#[from] ProxyFault),
+}
+
+/// Puts the rooms together. Touches no network; providers begin to read their metadata in the back office.
+///
+/// # Errors
+/// When a key, preset, certificate or URL can't be used.
+pub fn assemble(settings: &Settings, office: &Office) -> Result<Plan, PlanError> {
+    let protected = protected_names(&settings.upstreams)?;
+    Ok(Plan {
+        site: Arc::new(site(settings, office)?),
+        edge: EdgeRules {
+            sites: sites(settings)?,
+            trusted_proxies: settings.trusted_proxies.clone(),
+            protected: ProtectedNames::new(protected.names, protected.prefixes),
+            header_bytes: settings.limits.header_bytes,
+        },
+        routes: RouteTable::compile(&settings.routes)?,
+        upstreams: settings.upstreams.iter().map(upstream).collect::<Result<_, _>>()?,
+        body_limit: settings.limits.body_bytes,
+        table_capacity: TABLE_CAPACITY,
+    })
+}
+
+fn site(settings: &Settings, office: &Office) -> Result<Site, PlanError> {
+    let session = &settings.session;
+    let keyring = Arc::new(Keyring::load(&session.keys)?);
+    let secure = settings.public_url.scheme() == "https";
+    Ok(Site {
+        prefix: settings.prefix.clone(),
+        clock: Clock::System,
+        office: office.clone(),
+        offers: offers(settings, office)?,
+        sessions: Arc::new(SessionCookies::new(Arc::clone(&keyring), session, secure)),
+        flows: Arc::new(FlowCookies::new(keyring, session, secure, UsedFlows::new(session.flow_lifetime))),
+        lifetimes: Lifetimes { idle: session.idle, absolute: session.lifetime },
+        return_to_origins: settings.return_to_origins.clone(),
+        cookie_name: session.cookie_name.clone(),
+    })
+}
+
+fn offers(settings: &Settings, office: &Office) -> Result<Vec<Offer>, PlanError> {
+    let environment: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let outbound = Outbound {
+        proxies: Arc::new(Proxies::from_environment(&environment)?),
+        neighbours: Neighbours::of(&settings.providers),
+    };
+    settings.providers.iter().map(|provider| offer(provider, &outbound, office)).collect()
+}
+
+fn offer(settings: &ProviderSettings, outbound: &Outbound, office: &Office) -> Result<Offer, PlanError> {
+    let provider = Arc::new(Provider::new(settings.clone(), Clock::System, outbound.clone())?);
+    office.start(provider.keep_fresh());
+    Ok(Offer { provider, login_parameters: settings.allowed_login_parameters.clone() })
+}
+
+/// The public URL first, then each host that a route names, under the same scheme and port.
+fn sites(settings: &Settings) -> Result<Vec<Arc<SiteOrigin>>, PlanError> {
+    let unusable = |url: &str| PlanError::Url(url.to_owned());
+    let public = SiteOrigin::new(&settings.public_url).ok_or_else(|| unusable(settings.public_url.as_str()))?;
+    let mut sites = vec![Arc::new(public)];
+    for host in settings.routes.iter().filter_map(|route| route.host.as_deref()) {
+        if sites.iter().any(|site| site.host() == host) {
+            continue;
+        }
+        let mut url = settings.public_url.clone();
+        url.set_host(Some(host)).map_err(|_| unusable(host))?;
+        sites.push(Arc::new(SiteOrigin::new(&url).ok_or_else(|| unusable(host))?));
+    }
+    Ok(sites)
+}
+
+fn upstream(settings: &UpstreamSettings) -> Result<UpstreamPlan, PlanError> {
+    let unusable = || PlanError::Url(settings.url.to_string());
+    let origin = SiteOrigin::new(&settings.url).ok_or_else(unusable)?;
+    Ok(UpstreamPlan {
+        name: Arc::clone(&settings.name),
+        dial: dial(settings).and_then(|dial| dial.ok_or_else(unusable))?,
+        host: HeaderValue::from_str(origin.authority()).map_err(|_| unusable())?,
+        pass_host: settings.pass_host,
+        response_timeout: settings.response_timeout,
+        idle_timeout: settings.idle_timeout.min(Duration::from_secs(3600)),
+        identity: IdentityHeaders::compile(settings)?,
+        token: settings.token,
+    })
+}
+
+fn dial(settings: &UpstreamSettings) -> Result<Option<Dial>, PlanError> {
+    let (Some(host), Some(port)) = (settings.url.host(), settings.url.port_or_known_default()) else {
+        return Ok(None);
+    };
+    let host = match host {
+        Host::Domain(name) => name.to_owned(),
+        Host::Ipv4(address) => address.to_string(),
+        Host::Ipv6(address) => address.to_string(),
+    };
+    let tls = if settings.url.scheme() == "https" {
+        let trust = settings.ca.as_deref().map_or(Trust::System, Trust::Only);
+        let config = client_config(trust, &[b"http/1.1"])
+            .map_err(|cause| PlanError::UpstreamTls { upstream: Arc::clone(&settings.name), cause })?;
+        let Ok(name) = ServerName::try_from(host.clone()) else { return Ok(None) };
+        Some((config, name))
+    } else {
+        None
+    };
+    Ok(Some(Dial { host, port, tls, timeout: settings.connect_timeout }))
+}

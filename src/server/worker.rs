@@ -1,0 +1,101 @@
+//! One worker: one core, one thread, its own runtime, listeners, connections, upstream pools and opened sessions.
+
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use super::accept::{Hall, Listener, accept};
+use super::registry::{Patience, Registry};
+use crate::base::tally::Tally;
+use crate::gate::{Gate, Plan};
+use crate::observe::access::AccessLog;
+
+/// How often connections are looked through; [`Registry`] counts time in these.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// A socket that a worker is to accept on.
+pub enum Socket {
+    /// TCP, with TLS on it where the listener is an `https` one.
+    Tcp(TcpListener, Option<TlsAcceptor>),
+    /// A unix socket.
+    Unix(UnixListener),
+}
+
+/// What a worker starts with.
+pub struct Worker {
+    /// The sockets to accept on.
+    pub sockets: Vec<Socket>,
+    /// Everything compiled from the config.
+    pub plan: Arc<Plan>,
+    /// Where requests are told.
+    pub access: AccessLog,
+    /// Bounds on connections' phases.
+    pub patience: Patience,
+    /// Connections at once.
+    pub connections: usize,
+    /// How long requests in flight may go on after a stop was asked for.
+    pub drain: Duration,
+    /// Becomes true when a stop is asked for.
+    pub stop: watch::Receiver<bool>,
+}
+
+impl Worker {
+    /// Serves until a stop is asked for and everything under way has ended, or the bound is reached.
+    ///
+    /// # Errors
+    /// When the runtime can't be made or a socket can't be used.
+    pub fn run(self) -> io::Result<()> {
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+        runtime.block_on(self.serve())
+    }
+
+    async fn serve(mut self) -> io::Result<()> {
+        let tunnels = Tally::default();
+        let gate = Rc::new(Gate::new(Arc::clone(&self.plan), self.access, tunnels.clone()));
+        let hall = Hall {
+            gate: Rc::clone(&gate),
+            registry: Rc::new(Registry::new(self.patience)),
+            open: Tally::default(),
+            places: Arc::new(Semaphore::new(self.connections)),
+            handshake: self.patience.head,
+        };
+        let mut listeners = JoinSet::new();
+        for socket in self.sockets {
+            let listener = match socket {
+                Socket::Tcp(listener, tls) => Listener::Tcp(tokio::net::TcpListener::from_std(listener)?, tls),
+                Socket::Unix(listener) => Listener::Unix(tokio::net::UnixListener::from_std(listener)?),
+            };
+            listeners.spawn_local(accept(listener, hall.clone()));
+        }
+        let mut sweeps = tokio::time::interval(SWEEP);
+        loop {
+            tokio::select! {
+                // The sender lives as long as the gateway: an error means that it is gone, which is a stop too.
+                stopped = self.stop.wait_for(|stop| *stop) => { drop(stopped); break; }
+                _ = sweeps.tick() => { hall.registry.sweep(); gate.sweep(); }
+            }
+        }
+        listeners.shutdown().await;
+        hall.registry.drain();
+        let quiet = async {
+            hall.open.none_left().await;
+            tunnels.none_left().await;
+        };
+        if tokio::time::timeout(self.drain, quiet).await.is_err() {
+            tracing::warn!(
+                connections = hall.open.count(),
+                tunnels = tunnels.count(),
+                "the time to drain is over; closing what is still open"
+            );
+        }
+        Ok(())
+    }
+}
