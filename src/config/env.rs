@@ -38,9 +38,14 @@ pub(super) fn command_line(arguments: &[String], index: usize, report: &Report) 
             None => (argument.as_str(), None),
         };
         let keys: Vec<String> = key.split('.').map(|key| key.trim().to_owned()).collect();
-        put(&mut layer, &keys, value, format!("argument --set {key}"), report);
+        put(&mut layer, &keys, value, format!("argument --set {}", only_key(key)), report);
     }
     layer
+}
+
+/// As much of an argument as can be a key, since one without its `=` may hold a secret.
+fn only_key(text: &str) -> String {
+    text.chars().take_while(|c| c.is_ascii_alphanumeric() || "_-.".contains(*c)).collect()
 }
 
 /// Whether Kubernetes made this variable for a service that is called `portcullis…`: it makes them in every pod of the

@@ -1,6 +1,7 @@
 //! Where a config comes from: files in order, then the environment, then the command line; and loading all of it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use figment::value::{Dict, Value};
@@ -22,7 +23,7 @@ pub const DEFAULT_FILES: [&str; 2] = ["./portcullis.toml", "/etc/portcullis/port
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// What to load.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct LoadRequest {
     /// The files, later ones over earlier ones; [`DEFAULT_FILES`] are looked for when empty. TOML unless the name ends in
     /// `.yaml`, `.yml` or `.json`.
@@ -33,6 +34,13 @@ pub struct LoadRequest {
     pub environment: BTreeMap<String, String>,
     /// `key=value` with dots between levels, over everything else.
     pub sets: Vec<String>,
+}
+
+impl fmt::Debug for LoadRequest {
+    /// The environment and the arguments may hold secrets, so only the files are shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadRequest").field("files", &self.files).finish_non_exhaustive()
+    }
 }
 
 impl LoadRequest {

@@ -1,5 +1,6 @@
 //! What the endpoints' tests share: a site made by hand, a browser's requests, and a look into answers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,31 +8,66 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body_util::BodyExt as _;
+use secrecy::SecretString;
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 use url::Url;
 
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::office::Office;
+use crate::config::settings::{ClientAuthentication, ProviderSettings, SessionSettings, StoreSettings, UserInfo};
 use crate::endpoint::site::{Offer, Site};
 use crate::http::body::Body;
 use crate::http::visit::{Caller, SiteOrigin, Visit};
 use crate::identity::principal::Principal;
-use crate::provider::Provider;
+use crate::provider::{Outbound, Provider};
+use crate::seal::keyring::Keyring;
 use crate::session::cookie::SessionCookies;
-use crate::session::flow::{Flow, FlowCookies, Pending};
+use crate::session::flow::{Flow, FlowCookies, Pending, UsedFlows};
 use crate::session::model::{Lifetimes, Session, Tokens};
 
 pub(crate) const NOW: u64 = 1_800_000_000;
+/// Every site made here opens what another one sealed.
+const KEY: &str = "bm90IGEgc2VjcmV0IGJ1dCBhIGtleSBmb3IgdGVzdHM";
+/// Nobody answers there.
+const ISSUER: &str = "https://127.0.0.1:1";
 pub(crate) const STATE: &str = "c3RhdGUtc3RhdGUtc3RhdGUtc3RhdGUtc3RhdGUtc3Q";
 
 /// A provider that can't be reached.
 pub(crate) fn provider(name: &str, label: &str) -> Arc<Provider> {
-    let _ = label;
-    Arc::new(Provider { placeholder: Arc::from(name) })
+    let settings = ProviderSettings {
+        name: Arc::from(name),
+        label: label.to_owned(),
+        issuer: ISSUER.to_owned(),
+        client_id: "app".to_owned(),
+        client_secret: None,
+        client_authentication: ClientAuthentication::None,
+        scopes: vec!["openid".to_owned()],
+        signing_algorithms: vec!["RS256".to_owned()],
+        userinfo: UserInfo::Never,
+        groups_claim: vec!["groups".to_owned()],
+        roles_claims: Vec::new(),
+        authorization_parameters: BTreeMap::new(),
+        allowed_login_parameters: Vec::new(),
+        ca: None,
+        private_endpoints: Vec::new(),
+        timeout: Duration::from_secs(1),
+        clock_skew: Duration::from_mins(1),
+    };
+    Arc::new(Provider::new(settings, Clock::manual(NOW), Outbound::default()).unwrap())
 }
 
 pub(crate) fn site(providers: &[&str]) -> Site {
+    let keyring = Arc::new(Keyring::new(&[SecretString::from(KEY)]).unwrap());
+    let settings = SessionSettings {
+        keys: Vec::new(),
+        store: StoreSettings::Cookie,
+        idle: Duration::from_hours(8),
+        lifetime: Duration::from_hours(168),
+        cookie_name: "portcullis".to_owned(),
+        max_cookie_bytes: 16 * 1024,
+        flow_lifetime: Duration::from_mins(10),
+    };
     Site {
         prefix: "/.auth".to_owned(),
         clock: Clock::manual(NOW),
@@ -40,11 +76,11 @@ pub(crate) fn site(providers: &[&str]) -> Site {
             .iter()
             .map(|name| Offer { provider: provider(name, name), login_parameters: vec!["acr_values".to_owned()] })
             .collect(),
-        sessions: Arc::new(SessionCookies),
-        flows: Arc::new(FlowCookies),
-        lifetimes: Lifetimes { idle: Duration::from_hours(8), absolute: Duration::from_hours(168) },
+        sessions: Arc::new(SessionCookies::new(Arc::clone(&keyring), &settings, true)),
+        flows: Arc::new(FlowCookies::new(keyring, &settings, true, UsedFlows::new(settings.flow_lifetime))),
+        lifetimes: Lifetimes { idle: settings.idle, absolute: settings.lifetime },
         return_to_origins: vec![Url::parse("https://front.example.com").unwrap()],
-        cookie_name: "portcullis".to_owned(),
+        cookie_name: settings.cookie_name,
     }
 }
 
@@ -107,7 +143,7 @@ pub(crate) fn flow(return_to: &str) -> Flow {
     Flow {
         provider: Arc::from("corp"),
         pending: Pending {
-            issuer: "https://login.example.com".to_owned(),
+            issuer: ISSUER.to_owned(),
             state: STATE.to_owned(),
             nonce: "nonce".to_owned(),
             verifier: "verifier".to_owned(),

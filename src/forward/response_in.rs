@@ -7,6 +7,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::http::cookie_scan::upstream_sets_ours;
+
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 static PRIVATE: HeaderValue = HeaderValue::from_static("private");
@@ -47,7 +49,7 @@ fn drop_hop_by_hop(headers: &mut HeaderMap) {
 /// An upstream can't set, change or expire a cookie of ours (design, invariant 4).
 fn protect_cookies(headers: &mut HeaderMap, is_ours: impl Fn(&[u8]) -> bool) {
     let Entry::Occupied(entry) = headers.entry(SET_COOKIE) else { return };
-    let is_forged = |value: &HeaderValue| is_ours(cookie_name(value.as_bytes()));
+    let is_forged = |value: &HeaderValue| upstream_sets_ours(value.as_bytes(), &is_ours);
     if !entry.iter().any(is_forged) {
         return;
     }
@@ -56,18 +58,6 @@ fn protect_cookies(headers: &mut HeaderMap, is_ours: impl Fn(&[u8]) -> bool) {
     for value in kept {
         headers.append(SET_COOKIE, value);
     }
-}
-
-/// The name in a `Set-Cookie` value. A nameless cookie is read by its value, since browsers send it back without the `=`.
-fn cookie_name(value: &[u8]) -> &[u8] {
-    let pair = value.split(|byte| *byte == b';').next().unwrap_or_default();
-    let mut parts = pair.splitn(2, |byte| *byte == b'=');
-    let name = parts.next().unwrap_or_default().trim_ascii();
-    if name.is_empty() {
-        let rest = parts.next().unwrap_or_default();
-        return rest.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
-    }
-    name
 }
 
 /// `Cookie` is not `Authorization`: without a word from the upstream a shared cache may keep what was made for one person

@@ -100,7 +100,7 @@ mod tests {
         headers.append("x-forwarded-for", HeaderValue::from_static("6.6.6.6"));
         headers.append("x-forwarded-for", HeaderValue::from_static("7.7.7.7"));
         headers.append("forwarded", HeaderValue::from_static("for=6.6.6.6"));
-        Forwarding::new(site, client.map(|client| client.parse().unwrap()), &proxies).unwrap().set(&mut headers);
+        Forwarding::new(site, client.map(|client| client.parse().unwrap()), &proxies).set(&mut headers);
         headers
     }
 

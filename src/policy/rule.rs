@@ -263,6 +263,9 @@ mod tests {
         assert!(!admits(Conditions::default(), &somebody));
         assert!(!admits(Conditions { groups: Some(Vec::new()), ..Conditions::default() }, &somebody));
         assert!(!admits(Conditions { emails: list(&["", "@", "a@"]), ..Conditions::default() }, &somebody));
+        let dotted = principal(&[], &[], "a@corp.com.", true);
+        assert!(!admits(Conditions { emails: list(&["a@corp.com."]), ..Conditions::default() }, &dotted));
+        assert!(!admits(Conditions { email_domains: list(&["corp.com."]), ..Conditions::default() }, &dotted));
         assert_eq!(evaluate(&Rule::compile(&Allow::AnyOf(Vec::new())), Some(&somebody)), Verdict::Forbid);
     }
 

@@ -14,6 +14,7 @@ pub mod gateway;
 pub mod jar;
 pub mod parts;
 pub mod process;
+pub mod provider;
 pub mod upstream;
 pub mod webdriver;
 pub mod websocket;

@@ -44,7 +44,12 @@ impl Desk {
 
     fn load(&self, files: &[&str]) -> Result<Settings, String> {
         let files: Vec<PathBuf> = files.iter().map(|name| self.path(name)).collect();
-        self.load_request(&LoadRequest { files, environment: self.environment.clone(), sets: self.sets.clone() })
+        self.load_request(&LoadRequest {
+            files,
+            environment: self.environment.clone(),
+            sets: self.sets.clone(),
+            ..LoadRequest::default()
+        })
     }
 
     fn load_request(&self, request: &LoadRequest) -> Result<Settings, String> {

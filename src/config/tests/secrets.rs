@@ -74,6 +74,8 @@ fn a_secret_on_the_command_line_is_refused() {
     assert!(told.contains("everyone on this machine can read command lines") && !told.contains("hush"), "{told}");
     desk.sets = vec![format!("providers.corp.client_secret.file={}", desk.path("client-secret").display())];
     assert!(desk.load(&["a.toml"]).is_ok());
+    desk.sets = vec!["providers.corp.client_secret:hush".to_owned()];
+    assert!(!desk.load(&["a.toml"]).unwrap_err().contains("hush"), "an `=` forgotten shows no secret");
 }
 
 #[test]

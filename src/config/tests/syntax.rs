@@ -1,6 +1,26 @@
 //! Texts that are no TOML, YAML or JSON.
 
+use proptest::prelude::*;
+
 use super::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn no_text_is_too_odd_to_be_told_about(
+        text in "([a-z_.]{1,9}|[=:\\[\\]{}\",'\n #-]|\\PC|\r\n|\t|ü|session|providers|routes|keys|url|[0-9]{1,20}){0,40}",
+        ending in prop::sample::select(vec!["toml", "yaml", "json"]),
+    ) {
+        let desk = Desk::new();
+        let name = format!("a.{ending}");
+        desk.write(&name, &text);
+        let told = desk.load(&[&name]).map(|_| ()).unwrap_err();
+        prop_assert!(told.contains(&name), "{told}");
+        let controls = told.chars().any(|c| c.is_control() && c != '\n');
+        prop_assert!(!controls, "{told:?}");
+    }
+}
 
 #[test]
 fn every_syntax_error_has_its_place_and_the_rest_is_still_read() {

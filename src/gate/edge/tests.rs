@@ -12,7 +12,7 @@ fn rules() -> EdgeRules {
     EdgeRules {
         sites: vec![site("https://app.example.com"), site("https://api.example.com")],
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
-        protected: ProtectedNames::new([HeaderName::from_static("x-team")]),
+        protected: ProtectedNames::new([HeaderName::from_static("x-team")], ["x-mine-"]),
         header_bytes: 16 * 1024,
     }
 }
@@ -131,6 +131,7 @@ fn an_absolute_target_has_to_agree_with_host() {
     assert_eq!(status(with("http://evil.com/x", &[("host", "app.example.com")])), 400);
     assert_eq!(status(with("http://app.example.com/x", &[("host", "evil.com")])), 400);
     assert_eq!(status(with("http://app.example.com/x", &[("host", "api.example.com")])), 400);
+    assert_eq!(status(with("http://app.example.com:8080/x", &[("host", "app.example.com")])), 400);
     assert_eq!(status(with("http://app.example.com/x", &[])), 400);
     assert_eq!(status(with("http://evil.com/x", &[("host", "evil.com")])), 421);
     assert_eq!(status(with("ftp://app.example.com/x", &[("host", "app.example.com")])), 400);
@@ -257,6 +258,7 @@ fn a_websocket_handshake_is_told_and_other_upgrades_are_dropped() {
     assert!(!upgrade(&[("connection", "upgrade, http2-settings"), ("upgrade", "h2c")]));
     assert!(!upgrade(&[("connection", "upgrade"), ("upgrade", "websocket, h2c")]));
     assert!(!upgrade(&[("connection", "upgrade"), ("upgrade", "websocket"), ("upgrade", "h2c")]));
+    assert!(!upgrade(&[("connection", "upgrade"), ("upgrade", "h2c"), ("upgrade", "websocket")]));
     let handshake = [("connection", "upgrade"), ("upgrade", "websocket")];
     for body in [("content-length", "5"), ("transfer-encoding", "chunked")] {
         assert!(refused(get(&[handshake[0], handshake[1], body])).close, "{body:?}");

@@ -104,6 +104,12 @@ fn dot_segments_are_refused_in_every_disguise() {
 }
 
 #[test]
+fn a_fragment_is_gone_before_anything_is_matched() {
+    let parsed = parse("/admin#/public").unwrap();
+    assert_eq!((parsed.matching(), parsed.target().as_str()), ("/admin", "/admin"));
+}
+
+#[test]
 fn double_encoding_is_refused() {
     for path in [
         "/%252e%252e/x",

@@ -77,17 +77,15 @@ const fn is_unsuspicious(byte: u8) -> bool {
     matches!(byte, 0x21..=0x7e) && !matches!(byte, b'\\' | b'"' | b'<' | b'>' | b'`')
 }
 
-/// What follows `origin` in `text`: a path, or `/` when nothing follows. `None` when `text` is at another origin.
+/// What follows `origin` in `text`, or `/` when nothing follows. `None` when `text` is at another origin.
 fn below_origin<'a>(text: &'a str, origin: &SiteOrigin) -> Option<&'a str> {
     let rest = text.strip_prefix(origin.as_str())?;
     // The parser that browsers agree on has to see the same origin.
     if Url::parse(text).ok()?.origin() != origin.url().origin() {
         return None;
     }
-    match rest {
-        "" => Some("/"),
-        _ => rest.starts_with('/').then_some(rest),
-    }
+    // Whatever else is not a path is refused with the path.
+    Some(if rest.is_empty() { "/" } else { rest })
 }
 
 /// Whether a browser that is sent to this path, query and fragment stays where it is sent. With `own_prefix`, also whether it

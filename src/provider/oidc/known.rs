@@ -3,7 +3,8 @@
 //! Rules, each with a test:
 //! 1. Nobody waits for a provider that is known to be down: for a second after a failure everyone gets that failure.
 //! 2. What was read once goes on being used when reading it anew fails.
-//! 3. A token with an unknown key has the key set read anew, once in ten seconds at the most, so that forged tokens can't
+//! 3. Nobody is sent to sign in at a provider that does not answer: one that was silent for a while is asked first.
+//! 4. A token with an unknown key has the key set read anew, once in ten seconds at the most, so that forged tokens can't
 //!    make us flood the provider (`OpenID` Connect Core 1.0, section 10.1.1).
 
 use std::sync::Arc;
@@ -23,6 +24,11 @@ use crate::provider::ProviderFault;
 const FAIL_FAST: Duration = Duration::from_secs(1);
 /// The least time between two readings of the key set for unknown keys.
 const KEY_PACE: Duration = Duration::from_secs(10);
+
+/// How long after hearing of a provider it is taken to be there.
+const TRUST_IN_LIFE: Duration = Duration::from_secs(5);
+/// How long the question whether it is there may take.
+const LONGEST_PROBE: Duration = Duration::from_secs(3);
 
 /// Metadata and keys as last read.
 pub(super) struct Known {
@@ -44,6 +50,7 @@ struct Reading {
     failed: Option<(Instant, ProviderFault)>,
     first_seen: Option<Metadata>,
     keys_asked: Option<Instant>,
+    heard: Option<Instant>,
 }
 
 impl Book {
@@ -80,6 +87,33 @@ impl Book {
         self.read(reading).await
     }
 
+    /// What is known of a provider that is there: one that was not heard of lately is asked first, so that nobody is sent to
+    /// an address where no one answers.
+    pub(super) async fn get_answering(&self) -> Result<Arc<Known>, ProviderFault> {
+        let known = self.get().await?;
+        let mut reading = self.reading.lock().await;
+        if reading.heard.is_some_and(|when| when.elapsed() < TRUST_IN_LIFE) {
+            return Ok(known);
+        }
+        if let Some((when, fault)) = &reading.failed
+            && when.elapsed() < FAIL_FAST
+        {
+            return Err(fault.clone());
+        }
+        let outcome = tokio::time::timeout(LONGEST_PROBE, self.home.read(&self.calls)).await.unwrap_or_else(|_| {
+            let reason = format!("its discovery document did not come within {LONGEST_PROBE:?}");
+            Err(ProviderFault::unavailable(&self.home.provider, reason))
+        });
+        if let Err(fault @ ProviderFault::Unavailable { .. }) = outcome {
+            reading.failed = Some((instant(), fault.clone()));
+            return Err(fault);
+        }
+        // Whatever else it said: it is there, and what was read and checked before goes on being used.
+        reading.heard = Some(instant());
+        drop(reading);
+        Ok(known)
+    }
+
     /// Reads everything anew. On failure what is known stays.
     pub(super) async fn renew(&self) -> Result<Arc<Known>, ProviderFault> {
         self.read(self.reading.lock().await).await
@@ -109,6 +143,7 @@ impl Book {
         match outcome {
             Ok(known) => {
                 reading.failed = None;
+                reading.heard = Some(instant());
                 let first = reading.first_seen.take();
                 reading.first_seen = Some(match first {
                     Some(first) => first.filled_from(&known.metadata),
@@ -150,11 +185,7 @@ impl Book {
             let reason = format!("the key set's address answered {}", answer.status.as_u16());
             return Err(ProviderFault::untrusted(provider, reason));
         }
-        let keys =
-            KeySet::parse(&answer.body).map_err(|fault| ProviderFault::untrusted(provider, fault.to_string()))?;
-        if keys.is_empty() {
-            return Err(ProviderFault::untrusted(provider, "its key set has no key that can verify a signature"));
-        }
-        Ok(keys)
+        // A set without keys is no reason to turn people away yet: the first token that it can't verify has it read anew.
+        KeySet::parse(&answer.body).map_err(|fault| ProviderFault::untrusted(provider, fault.to_string()))
     }
 }

@@ -95,7 +95,7 @@ impl OpenIdProvider {
     }
 
     pub(super) async fn begin(&self, begin: Begin) -> Result<Begun, ProviderFault> {
-        let known = self.book.get().await?;
+        let known = self.book.get_answering().await?;
         let (url, pending) = authorize::begin(&self.settings, &known.metadata, &begin)
             .map_err(|problem| ProviderFault::misconfigured(&self.settings.name, problem.to_string()))?;
         Ok(Begun { url, pending })

@@ -15,6 +15,7 @@ use crate::base::clock::{Timestamp, instant};
 use crate::config::settings::UserInfo;
 use crate::jose::testing::TestKey;
 use crate::provider::Provider;
+use crate::provider::neighbours::Neighbours;
 
 fn untrusted<T>(outcome: Result<T, ProviderFault>) -> String {
     match outcome {
@@ -253,6 +254,22 @@ async fn endpoints_inside_are_not_called_unless_the_operator_named_them() {
     let mut settings = rig.settings();
     settings.private_endpoints = vec![Url::parse(&keys.issuer).unwrap()];
     rig.sign_in(&provider(settings), |_| ()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_secret_never_goes_to_another_providers_host() {
+    let (bad, good) = (Rig::start().await, Rig::start().await);
+    let mut metadata = document(&bad.issuer);
+    metadata["token_endpoint"] = json!(format!("{}/token", good.issuer));
+    bad.set("/.well-known/openid-configuration", Reply::json(&metadata));
+    let (mut own, mut other) = (bad.settings(), good.settings());
+    other.name = Arc::from("good");
+    own.private_endpoints = vec![Url::parse(&good.issuer).unwrap()];
+    let neighbours = Neighbours::of(&[own.clone(), other]);
+    let outbound = Outbound { neighbours, ..Outbound::default() };
+    let reason = untrusted(begin(&Provider::new(own, Clock::manual(NOW), outbound).unwrap()).await);
+    assert!(reason.contains("provider `good`"), "{reason}");
+    assert_eq!(good.seen("/token").len(), 0);
 }
 
 #[tokio::test]
