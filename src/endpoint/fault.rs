@@ -72,11 +72,24 @@ fn explain<'a>(fault: &'a ProviderFault, label: &str) -> (StatusCode, Explanatio
             ),
         ),
         ProviderFault::Refused { error, .. } => (
-            StatusCode::BAD_GATEWAY,
+            // RFC 6749, section 4.1.2.1: two of the errors are the provider's own trouble, the rest is about this request.
+            match error.as_str() {
+                "temporarily_unavailable" => StatusCode::SERVICE_UNAVAILABLE,
+                "server_error" => StatusCode::BAD_GATEWAY,
+                _ => StatusCode::BAD_REQUEST,
+            },
             Explanation::new(
                 "You were not signed in",
                 format!("{label} refused the sign-in and gave this reason: {error}."),
                 "Try again. If it happens again, tell whoever runs this site.",
+            ),
+        ),
+        ProviderFault::BadAnswer { .. } => (
+            StatusCode::BAD_REQUEST,
+            Explanation::new(
+                "You were not signed in",
+                format!("What came back from {label} doesn't belong to this sign-in, so it was not used."),
+                "Try again. If it happens again, tell whoever runs this site, with the request's name below.",
             ),
         ),
         ProviderFault::Untrusted { .. } => (
@@ -113,7 +126,10 @@ mod tests {
         let cases = [
             (ProviderFault::Unavailable { provider: Arc::clone(&provider), reason: reason.clone() }, 503),
             (refused("access_denied"), 403),
-            (refused("server_<error>"), 502),
+            (refused("server_error"), 502),
+            (refused("temporarily_unavailable"), 503),
+            (refused("invalid_<error>"), 400),
+            (ProviderFault::BadAnswer { provider: Arc::clone(&provider), reason: reason.clone() }, 400),
             (ProviderFault::Untrusted { provider: Arc::clone(&provider), reason: reason.clone() }, 502),
             (ProviderFault::Misconfigured { provider: Arc::clone(&provider), reason }, 500),
         ];

@@ -77,6 +77,14 @@ pub enum ProviderFault {
         /// `error`, cut to printable ASCII and 64 characters.
         error: String,
     },
+    /// The answer that the browser brought is not the one to this sign-in: it names another issuer, or has no code. 400.
+    #[error("the answer for provider `{provider}` can't be used: {reason}")]
+    BadAnswer {
+        /// Its name in our config.
+        provider: Arc<str>,
+        /// Which check; never a secret, code or token.
+        reason: String,
+    },
     /// What it said can't be trusted: a check of the protocol failed. 502.
     #[error("provider `{provider}` gave an answer that can't be trusted: {reason}")]
     Untrusted {
@@ -98,6 +106,10 @@ pub enum ProviderFault {
 impl ProviderFault {
     pub(crate) fn unavailable(provider: &Arc<str>, reason: impl Into<String>) -> Self {
         Self::Unavailable { provider: Arc::clone(provider), reason: reason.into() }
+    }
+
+    pub(crate) fn bad_answer(provider: &Arc<str>, reason: impl Into<String>) -> Self {
+        Self::BadAnswer { provider: Arc::clone(provider), reason: reason.into() }
     }
 
     pub(crate) fn untrusted(provider: &Arc<str>, reason: impl Into<String>) -> Self {

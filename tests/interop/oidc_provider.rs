@@ -48,7 +48,8 @@ fn parameter(url: &Url, name: &str) -> String {
 
 /// The names of our cookies that a browser holds; right after a sign-in, those of its session.
 fn our_cookies(browser: &Browser) -> Vec<String> {
-    let ours = browser.jar.all().iter().filter(|cookie| cookie.name.starts_with("__Host-"));
+    let ours =
+        browser.jar.all().iter().filter(|cookie| cookie.name.trim_start_matches("__Host-").starts_with("portcullis"));
     ours.map(|cookie| cookie.name.clone()).collect()
 }
 

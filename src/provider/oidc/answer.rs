@@ -16,13 +16,13 @@ pub(super) fn code(
     answers_with_issuer: bool,
     answer: Answer,
 ) -> Result<String, ProviderFault> {
-    let untrusted = |reason: &str| Err(ProviderFault::untrusted(provider, reason));
+    let unusable = |reason: &str| Err(ProviderFault::bad_answer(provider, reason));
     match &answer.issuer {
         Some(issuer) if *issuer != pending.issuer => {
-            return untrusted("the answer is from another issuer than was asked");
+            return unusable("the answer is from another issuer than was asked");
         }
         None if answers_with_issuer => {
-            return untrusted("the answer has no `iss`, though the provider says that it sends one");
+            return unusable("the answer has no `iss`, though the provider says that it sends one");
         }
         _ => {}
     }
@@ -31,8 +31,8 @@ pub(super) fn code(
     }
     match answer.code {
         Some(code) if is_code(&code) => Ok(code),
-        Some(_) => untrusted("the answer's code is empty, too long or has characters that no code has"),
-        None => untrusted("the answer has neither code nor error"),
+        Some(_) => unusable("the answer's code is empty, too long or has characters that no code has"),
+        None => unusable("the answer has neither code nor error"),
     }
 }
 
@@ -66,7 +66,7 @@ mod tests {
         for wrong in ["https://evil.example", "https://idp.example/", "", "HTTPS://idp.example"] {
             for (code, error) in [(text("c"), None), (None, text("access_denied"))] {
                 let answer = Answer { code, error, issuer: text(wrong), error_description: None };
-                assert!(matches!(check(false, answer), Err(ProviderFault::Untrusted { .. })), "{wrong}");
+                assert!(matches!(check(false, answer), Err(ProviderFault::BadAnswer { .. })), "{wrong}");
             }
         }
         let right = Answer { code: text("c"), issuer: text("https://idp.example"), ..Answer::default() };
@@ -76,10 +76,10 @@ mod tests {
     #[test]
     fn an_issuer_that_was_promised_must_come() {
         let answer = || Answer { code: text("c"), ..Answer::default() };
-        assert!(matches!(check(true, answer()), Err(ProviderFault::Untrusted { .. })));
+        assert!(matches!(check(true, answer()), Err(ProviderFault::BadAnswer { .. })));
         assert_eq!(check(false, answer()).unwrap(), "c");
         let error = Answer { error: text("access_denied"), ..Answer::default() };
-        assert!(matches!(check(true, error), Err(ProviderFault::Untrusted { .. })));
+        assert!(matches!(check(true, error), Err(ProviderFault::BadAnswer { .. })));
     }
 
     #[test]
@@ -95,7 +95,7 @@ mod tests {
     fn a_code_must_be_one() {
         for code in [None, text(""), text("a\nb"), text("ü"), Some("x".repeat(LONGEST_CODE + 1))] {
             let answer = Answer { code, ..Answer::default() };
-            assert!(matches!(check(false, answer), Err(ProviderFault::Untrusted { .. })));
+            assert!(matches!(check(false, answer), Err(ProviderFault::BadAnswer { .. })));
         }
     }
 }

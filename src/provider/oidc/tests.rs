@@ -19,7 +19,7 @@ use crate::provider::neighbours::Neighbours;
 
 fn untrusted<T>(outcome: Result<T, ProviderFault>) -> String {
     match outcome {
-        Err(ProviderFault::Untrusted { reason, .. }) => reason,
+        Err(ProviderFault::Untrusted { reason, .. } | ProviderFault::BadAnswer { reason, .. }) => reason,
         Err(other) => panic!("another fault: {other}"),
         Ok(_) => panic!("it must be refused"),
     }
@@ -328,17 +328,25 @@ async fn a_failed_reading_of_keys_counts_against_the_pace_and_keeps_the_old_ones
 }
 
 #[tokio::test]
-async fn key_sets_that_are_huge_or_empty_are_refused() {
+async fn key_sets_that_are_huge_or_unreadable_are_refused() {
     let rig = Rig::start().await;
     for body in [
         json!({"keys": vec![json!({"kty": "oct"}); 10_000]}).to_string(),
-        json!({"keys": []}).to_string(),
         "{".to_owned() + &" ".repeat(600_000),
         "<html>".to_owned(),
     ] {
         rig.set("/keys", Reply::new(200, "application/json", body));
         untrusted(begin(&rig.provider()).await);
     }
+}
+
+#[tokio::test]
+async fn without_a_key_a_sign_in_begins_and_no_token_is_believed() {
+    let rig = Rig::start().await;
+    rig.set("/keys", Reply::new(200, "application/json", json!({"keys": []}).to_string()));
+    let provider = rig.provider();
+    assert!(begin(&provider).await.is_ok());
+    assert!(rig.sign_in(&provider, |_| {}).await.is_err());
 }
 
 #[tokio::test]
