@@ -82,9 +82,13 @@ fn compare(args: Args) -> Outcome<()> {
     let json = args.json.clone();
     let stage = stage::set(args)?;
     let measured = rows::measure(&stage)?;
-    print(&report::markdown(&stage, &measured))?;
+    print(&report::markdown(&stage, &measured.figures))?;
     if let Some(path) = json {
-        std::fs::write(path, json::text(&stage, &measured)?)?;
+        std::fs::write(path, json::text(&stage, &measured.figures)?)?;
     }
-    Ok(())
+    if measured.failed.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("these rows could not be measured: {}", measured.failed.join(", ")).into())
+    }
 }

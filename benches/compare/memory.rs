@@ -74,7 +74,8 @@ pub(crate) fn silent(stage: &Stage, pair: &Pair) -> Outcome<Vec<Figure>> {
             "memory-ws: only {count} WebSockets, because a process may hold no more than {limit} files here"
         ));
     }
-    let nginx = stage.nginx(count * 2 + OTHER_FILES)?;
+    // When an eighth of its places is left, nginx begins to close connections that wait.
+    let nginx = stage.nginx(count * 3)?;
     let gateway = stage.gateway(&Variant::MAIN, &stage.cores.tested)?;
     let mut held = [0.0_f64; 2];
     for (side, held) in [&nginx, &gateway].into_iter().zip(&mut held) {

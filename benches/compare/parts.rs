@@ -26,14 +26,17 @@ pub(crate) fn find() -> Outcome<Parts> {
             .into());
         }
     }
-    let optional = |name: &str, rows: &str| {
+    let optional = |name: &str, package: &str, rows: &str| {
         let there = is_there(name);
         if !there {
-            tell(&format!("MISSING: {name} is not installed (Debian: {name} or nghttp2-client); {rows} are LEFT OUT"));
+            tell(&format!("MISSING: {name} is not installed (Debian package {package}); {rows} are LEFT OUT"));
         }
         there
     };
-    Ok(Parts { wrk: optional("wrk", "all rows of HTTP/1.1 load"), h2load: optional("h2load", "the rows of HTTP/2") })
+    Ok(Parts {
+        wrk: optional("wrk", "wrk", "all rows of HTTP/1.1 load"),
+        h2load: optional("h2load", "nghttp2-client", "the rows of HTTP/2"),
+    })
 }
 
 /// Whether a program of this name can be started.

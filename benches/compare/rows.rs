@@ -38,11 +38,20 @@ const ALL: &[(&str, Row)] = &[
 /// Rows that need neither wrk nor h2load.
 const OWN: [&str; 4] = ["ws-echo", "memory-idle", "memory-ws", "start"];
 
+/// What came of a run.
+#[derive(Default)]
+pub(crate) struct Measured {
+    /// The figures of the rows that could be measured.
+    pub(crate) figures: Vec<Figure>,
+    /// The names of those that could not.
+    pub(crate) failed: Vec<&'static str>,
+}
+
 /// Measures every row that was asked for and that this machine has the programs for.
 ///
 /// # Errors
-/// When a row was asked for that does not exist, or one can't be measured.
-pub(crate) fn measure(stage: &Stage) -> Outcome<Vec<Figure>> {
+/// When a row was asked for that does not exist, or the two sides don't answer as they should.
+pub(crate) fn measure(stage: &Stage) -> Outcome<Measured> {
     let known: BTreeSet<&str> = ALL.iter().map(|(name, _)| *name).collect();
     let only = &stage.args.only;
     if let Some(unknown) = only.iter().find(|name| !known.contains(name.as_str())) {
@@ -52,7 +61,7 @@ pub(crate) fn measure(stage: &Stage) -> Outcome<Vec<Figure>> {
     tell("starting nginx and the gateway, signing in");
     let pair = stage.pair()?;
     check(stage, &pair)?;
-    let mut figures = Vec::new();
+    let mut measured = Measured::default();
     for (name, row) in ALL.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|wish| wish == name)) {
         let program = if *name == "h2-64" { stage.parts.h2load } else { stage.parts.wrk };
         if !program && !OWN.contains(name) {
@@ -60,9 +69,15 @@ pub(crate) fn measure(stage: &Stage) -> Outcome<Vec<Figure>> {
             continue;
         }
         tell(&format!("{name} …"));
-        figures.extend(row(stage, &pair).map_err(|error| format!("row {name}: {error}"))?);
+        match row(stage, &pair) {
+            Ok(told) => measured.figures.extend(told),
+            Err(error) => {
+                tell(&format!("{name}: FAILED: {error}"));
+                measured.failed.push(name);
+            }
+        }
     }
-    Ok(figures)
+    Ok(measured)
 }
 
 /// Both sides give the application's answer to who may see it, and the gateway to nobody else: else nothing here means anything.
