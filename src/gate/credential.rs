@@ -17,9 +17,9 @@ use crate::session::model::Session;
 #[derive(Debug)]
 pub struct Recognised {
     /// The session.
-    pub session: Session,
+    session: Session,
     /// An opaque name of the principal for logs.
-    pub principal_id: String,
+    principal_id: String,
     /// When it ends if its cookie is not renewed.
     ends: Timestamp,
     /// When the cookie should be renewed; moved on at each renewal, so that parallel requests don't all do it.
@@ -51,6 +51,16 @@ impl Recognised {
             identity: (0..upstreams).map(|_| OnceCell::new()).collect(),
             session,
         }
+    }
+
+    /// The session.
+    pub const fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// An opaque name of the principal for logs.
+    pub fn principal_id(&self) -> &str {
+        &self.principal_id
     }
 
     /// The identity headers for the upstream at `index`.

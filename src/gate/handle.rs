@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
@@ -72,7 +73,14 @@ impl Gate {
             response = page::to_head(response);
         }
         if let Some((method, uri)) = told {
-            let asked = Asked { visit: &admitted.visit, method: &method, path: uri.path() };
+            let visit = &admitted.visit;
+            let asked = Asked {
+                request_id: &visit.request_id,
+                client: visit.client,
+                method: &method,
+                host: visit.site.authority(),
+                path: uri.path(),
+            };
             record.write(&self.access, self.plan.site.clock.now(), &asked, response.status());
         }
         response
@@ -100,14 +108,14 @@ impl Gate {
         tracing::debug!(request_id = &*request_id, reason = malformed.reason, "refused a malformed request");
         let response = refuse::malformed(&self.plan.site, malformed, parts, &request_id);
         if self.access.is_on() {
-            record.write_malformed(
-                &self.access,
-                self.plan.site.clock.now(),
-                &request_id,
-                peer,
-                parts,
-                response.status(),
-            );
+            let asked = Asked {
+                request_id: &request_id,
+                client: peer.remote.map(|remote| remote.ip()),
+                method: &parts.method,
+                host: parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
+                path: parts.uri.path(),
+            };
+            record.write(&self.access, self.plan.site.clock.now(), &asked, response.status());
         }
         response
     }
@@ -123,30 +131,30 @@ impl Gate {
         let plan = &*self.plan;
         let visit = &admitted.visit;
         if plan.site.owns(admitted.path.matching()) {
-            record.decision = "endpoint";
+            record.decided("endpoint");
             return reception::answer(&plan.site, visit, &parts, body).await;
         }
         let (route, also) = match plan.routes.lookup(visit.site.host(), &parts.method, &admitted.path) {
             Lookup::Found { route, also } => (route, also),
             Lookup::Odd => {
-                record.decision = "malformed";
+                record.decided("malformed");
                 return refuse::odd_path(visit);
             }
             Lookup::Nothing => {
-                record.decision = "no_route";
+                record.decided("no_route");
                 return refuse::no_route(visit);
             }
         };
-        record.route = Some(Arc::clone(route));
+        record.routed(route);
         let now = plan.site.clock.now();
         let credential = self.recognise(visit, &parts, now);
         let who = match &credential {
             Credential::Session(recognised) => Some(Rc::clone(recognised)),
             Credential::Absent | Credential::Broken(_) => None,
         };
-        record.who.clone_from(&who);
-        let decision = decide(route, &also, who.as_ref().map(|who| &who.session.principal));
-        record.decision = name(decision);
+        record.recognised(who.as_ref());
+        let decision = decide(route, &also, who.as_ref().map(|who| &who.session().principal));
+        record.decided(name(decision));
         match decision {
             Decision::Pass => {
                 let passage = Passage { admitted, route, who, now };

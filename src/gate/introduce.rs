@@ -84,7 +84,9 @@ fn place(client: Option<IpAddr>) -> usize {
     let bits = match client {
         None => 0,
         Some(IpAddr::V4(address)) => u64::from(address.to_bits()),
-        Some(IpAddr::V6(address)) => (address.to_bits() >> 64) as u64 ^ address.to_bits() as u64,
+        Some(IpAddr::V6(address)) => {
+            address.segments().into_iter().fold(0, |bits: u64, segment| bits.rotate_left(16) ^ u64::from(segment))
+        }
     };
     // Fibonacci hashing spreads neighbouring addresses; the top bits are the spread ones.
     (bits.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as usize

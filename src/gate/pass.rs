@@ -57,14 +57,14 @@ pub async fn through(
         return page::upstream_unavailable(visit, None);
     };
     if admitted.websocket && who.is_some() && !is_own_origin(&parts, visit) {
-        record.decision = "foreign_origin";
+        record.decided("foreign_origin");
         return refuse::foreign_origin(visit);
     }
     let authorization = match token(plan, who.as_deref(), *now) {
         Ok(authorization) => authorization,
         Err(problem) => {
             tracing::info!(request_id = &*visit.request_id, upstream = &*plan.name, %problem, "no token to send; asking for a new sign-in");
-            record.decision = "token_ended";
+            record.decided("token_ended");
             return refuse::sign_in_again(&gate.plan.site, admitted, route, &parts).await;
         }
     };
@@ -84,7 +84,7 @@ pub async fn through(
     let request = dress(parts, body, gate.plan.body_limit, dressing);
 
     let answered = upstream.send(request).await;
-    record.upstream = Some(record.elapsed());
+    record.upstream_answered();
     let (mut answer, lease) = match answered {
         Ok(exchange) => exchange,
         Err(fault) => return upstream_fault(visit, &fault, retry.as_deref()),
@@ -127,7 +127,7 @@ fn token(plan: &UpstreamPlan, who: Option<&Recognised>, now: Timestamp) -> Resul
         (TokenSettings::None, _) => Ok(Authorization::Visitors),
         (TokenSettings::AccessToken | TokenSettings::IdToken, None) => Ok(Authorization::Nobodys),
         (setting, Some(who)) => {
-            let value = relay::authorization(setting, &who.session.tokens, now)?;
+            let value = relay::authorization(setting, &who.session().tokens, now)?;
             Ok(value.map_or(Authorization::Nobodys, Authorization::Ours))
         }
     }

@@ -37,7 +37,9 @@ impl Principal {
         context.update(&(self.issuer.len() as u64).to_be_bytes());
         context.update(self.issuer.as_bytes());
         context.update(self.subject.as_bytes());
-        context.finish().as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        let digest = context.finish();
+        let first: [u8; 8] = digest.as_ref().first_chunk().copied().unwrap_or_default();
+        format!("{:016x}", u64::from_be_bytes(first))
     }
 }
 
