@@ -186,7 +186,7 @@ pub struct ProviderSettings {
 /// Which token an upstream gets in `Authorization: Bearer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenSettings {
-    /// None; a client's own `Authorization` passes on public routes only.
+    /// None; the visitor's own `Authorization`, if any, passes as it came.
     None,
     /// The access token of the session.
     AccessToken,

@@ -86,6 +86,9 @@ fn admit(site: &Site, visit: &Visit, parts: &Parts, signed_in: SignedIn, locatio
         Err(WriteError::TooLarge(problem)) => return too_large(visit, &session, &problem),
         Err(cause) => return internal(visit, "a session can't be written", &cause),
     };
+    if let Some(replaced) = site.session(visit, &parts.headers) {
+        site.ended.end(replaced.id);
+    }
     tracing::info!(
         request_id = &*visit.request_id,
         provider = &*session.principal.provider,

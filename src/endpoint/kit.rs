@@ -23,6 +23,7 @@ use crate::identity::principal::Principal;
 use crate::provider::{Outbound, Provider};
 use crate::seal::keyring::Keyring;
 use crate::session::cookie::SessionCookies;
+use crate::session::ended::EndedSessions;
 use crate::session::flow::{Flow, FlowCookies, Pending, UsedFlows};
 use crate::session::model::{Lifetimes, Session, Tokens};
 
@@ -78,6 +79,7 @@ pub(crate) fn site(providers: &[&str]) -> Site {
             .collect(),
         sessions: Arc::new(SessionCookies::new(Arc::clone(&keyring), &settings, true)),
         flows: Arc::new(FlowCookies::new(keyring, &settings, true, UsedFlows::new(settings.flow_lifetime))),
+        ended: EndedSessions::new(settings.lifetime),
         lifetimes: Lifetimes { idle: settings.idle, absolute: settings.lifetime },
         return_to_origins: vec![Url::parse("https://front.example.com").unwrap()],
         cookie_name: settings.cookie_name,
@@ -116,7 +118,7 @@ pub(crate) fn session() -> Session {
         id: [7; 16],
         principal: Principal {
             provider: Arc::from("corp"),
-            issuer: "https://login.example.com".to_owned(),
+            issuer: ISSUER.to_owned(),
             subject: "alice-1".to_owned(),
             email: Some("alice@example.com".to_owned()),
             email_verified: true,

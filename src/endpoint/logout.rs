@@ -84,6 +84,7 @@ fn end(site: &Site, visit: &Visit, parts: &Parts) -> Response<Body> {
     let session = site.session(visit, &parts.headers);
     let onward = session.as_ref().and_then(|session| end_session(site, visit, session, &state));
     if let Some(session) = &session {
+        site.ended.end(session.id);
         tracing::info!(
             request_id = &*visit.request_id,
             provider = &*session.principal.provider,

@@ -7,12 +7,13 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 use url::form_urlencoded::Serializer;
 
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, Timestamp};
 use crate::base::office::Office;
 use crate::http::return_to::ReturnTo;
 use crate::http::visit::{SiteOrigin, Visit};
 use crate::provider::Provider;
 use crate::session::cookie::{Reading, SessionCookies};
+use crate::session::ended::EndedSessions;
 use crate::session::flow::FlowCookies;
 use crate::session::model::{Lifetimes, Session};
 
@@ -42,6 +43,8 @@ pub struct Site {
     pub flows: Arc<FlowCookies>,
     /// How long sessions last.
     pub lifetimes: Lifetimes,
+    /// Sessions that were ended before their time.
+    pub ended: EndedSessions,
     /// Other origins that `return_to` may lead to.
     pub return_to_origins: Vec<Url>,
     /// The session cookie's name without a prefix; the cookie of a sign-out on its way derives its own from it.
@@ -103,9 +106,18 @@ impl Site {
     pub fn session(&self, visit: &Visit, headers: &HeaderMap) -> Option<Session> {
         let now = self.clock.now();
         match self.sessions.read(headers, visit.site.host(), now) {
-            Reading::Open(opened) if self.lifetimes.is_alive(&opened.session, now) => Some(opened.session),
+            Reading::Open(opened) if self.admits(&opened.session, now) => Some(opened.session),
             _ => None,
         }
+    }
+
+    /// Whether a session that opened may still be used: it lives, nobody ended it, and the provider that it is from is configured
+    /// as it was then.
+    pub fn admits(&self, session: &Session, now: Timestamp) -> bool {
+        let principal = &session.principal;
+        self.lifetimes.is_alive(session, now)
+            && !self.ended.holds(&session.id)
+            && self.offer(&principal.provider).is_some_and(|offer| offer.provider.issuer() == principal.issuer)
     }
 }
 

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::http::cookie_scan::upstream_sets_ours;
 
+static CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 static PRIVATE: HeaderValue = HeaderValue::from_static("private");
@@ -19,9 +20,24 @@ static PRIVATE: HeaderValue = HeaderValue::from_static("private");
 pub fn receive(headers: &mut HeaderMap, personal: bool, is_ours: impl Fn(&[u8]) -> bool) {
     drop_hop_by_hop(headers);
     protect_cookies(headers, is_ours);
+    spare_cookies(headers);
     if personal {
         keep_private(headers);
     }
+}
+
+/// Whether no cache that others are served from may keep the answer (RFC 9111, section 5.2.2).
+pub fn is_kept_private(headers: &HeaderMap) -> bool {
+    let mut directives = headers
+        .get_all(CACHE_CONTROL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    directives.any(|directive| {
+        let directive = directive.trim();
+        // `private="field"` and `no-cache="field"` are about that field alone.
+        directive.eq_ignore_ascii_case("private") || directive.eq_ignore_ascii_case("no-store")
+    })
 }
 
 /// RFC 9110, section 7.6.1.
@@ -57,6 +73,26 @@ fn protect_cookies(headers: &mut HeaderMap, is_ours: impl Fn(&[u8]) -> bool) {
     let kept: Vec<HeaderValue> = values.filter(|value| !is_forged(value)).collect();
     for value in kept {
         headers.append(SET_COOKIE, value);
+    }
+}
+
+/// `Clear-Site-Data` of an upstream clears what it keeps in the browser, and not our session with it.
+fn spare_cookies(headers: &mut HeaderMap) {
+    let Entry::Occupied(entry) = headers.entry(&CLEAR_SITE_DATA) else { return };
+    let (_, values) = entry.remove_entry_mult();
+    let asked: Vec<String> = values
+        .filter_map(|value| value.to_str().ok().map(ToOwned::to_owned))
+        .flat_map(|value| value.split(',').map(|directive| directive.trim().to_owned()).collect::<Vec<_>>())
+        .collect();
+    let everything = asked.iter().any(|directive| directive == "\"*\"");
+    let spared =
+        asked.iter().map(String::as_str).filter(|directive| *directive != "\"cookies\"" && *directive != "\"*\"");
+    let all: &[&str] = if everything { &["\"cache\"", "\"storage\""] } else { &[] };
+    let left: Vec<&str> = spared.chain(all.iter().copied()).collect();
+    if let Ok(value) = HeaderValue::try_from(left.join(", "))
+        && !left.is_empty()
+    {
+        headers.insert(&CLEAR_SITE_DATA, value);
     }
 }
 
@@ -106,6 +142,35 @@ mod tests {
         receive(&mut headers, true, ours);
         let left: Vec<&HeaderValue> = headers.get_all(SET_COOKIE).iter().collect();
         assert_eq!(left, ["app=1; Path=/", "theme=dark"]);
+    }
+
+    #[test]
+    fn an_upstream_clears_its_own_data_and_not_our_session() {
+        for (asked, left) in [
+            ("\"cookies\"", None),
+            ("\"cache\", \"cookies\"", Some("\"cache\"")),
+            ("\"*\"", Some("\"cache\", \"storage\"")),
+            ("\"storage\"", Some("\"storage\"")),
+        ] {
+            let mut headers = map(&[("clear-site-data", asked)]);
+            receive(&mut headers, true, ours);
+            assert_eq!(headers.get("clear-site-data").map(|value| value.to_str().unwrap()), left, "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_rides_on_private_answers_alone() {
+        for (value, private) in [
+            ("private", true),
+            ("max-age=0, Private", true),
+            ("no-store", true),
+            ("public, max-age=60", false),
+            ("max-age=60", false),
+            ("private=\"set-cookie\"", false),
+        ] {
+            assert_eq!(is_kept_private(&map(&[("cache-control", value)])), private, "{value}");
+        }
+        assert!(!is_kept_private(&HeaderMap::new()));
     }
 
     #[test]

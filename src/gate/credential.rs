@@ -3,6 +3,7 @@
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
+use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::table::Table;
@@ -22,6 +23,8 @@ pub struct Recognised {
     principal_id: String,
     /// When it ends if its cookie is not renewed.
     ends: Timestamp,
+    /// The epoch of ended sessions at which this one was last known not to be among them.
+    asked: Cell<u64>,
     /// When the cookie should be renewed; moved on at each renewal, so that parallel requests don't all do it.
     renew_at: Cell<Timestamp>,
     /// For each upstream, the identity headers, rendered at the first request to it.
@@ -42,15 +45,33 @@ pub enum Credential {
 
 impl Recognised {
     fn new(site: &Site, upstreams: usize, opened: Opened, now: Timestamp) -> Self {
+        let asked = Cell::new(site.ended.epoch());
         let session = opened.session;
         let renew_at = if opened.reseal { now } else { session.used.after(site.lifetimes.renew_after()) };
         Self {
             principal_id: session.principal.id(),
             ends: site.lifetimes.ends(&session),
+            asked,
             renew_at: Cell::new(renew_at),
             identity: (0..upstreams).map(|_| OnceCell::new()).collect(),
             session,
         }
+    }
+
+    /// Whether the session may still be used.
+    fn is_alive(&self, site: &Site, now: Timestamp) -> bool {
+        if now >= self.ends {
+            return false;
+        }
+        let epoch = site.ended.epoch();
+        if self.asked.get() == epoch {
+            return true;
+        }
+        let is_alive = !site.ended.holds(&self.session.id);
+        if is_alive {
+            self.asked.set(epoch);
+        }
+        is_alive
     }
 
     /// The session.
@@ -97,11 +118,12 @@ pub fn recognise(
         RawSession::Whole(raw) => raw,
     };
     if let Some(known) = table.find(host, &raw) {
-        return if now < known.ends { Credential::Session(known) } else { Credential::Broken(Broken::Ended) };
+        return if known.is_alive(site, now) { Credential::Session(known) } else { Credential::Broken(Broken::Ended) };
     }
     match site.sessions.open(&raw, host, now) {
         Reading::Absent => Credential::Absent,
         Reading::Broken(broken) => Credential::Broken(broken),
+        Reading::Open(opened) if !site.admits(&opened.session, now) => Credential::Broken(Broken::Ended),
         Reading::Open(opened) => {
             let recognised = Rc::new(Recognised::new(site, upstreams, *opened, now));
             table.keep(host, &raw, Rc::clone(&recognised));
@@ -110,15 +132,34 @@ pub fn recognise(
     }
 }
 
-/// The cookies that note the session's use and carry it to the first key, when it is time for them.
-pub fn renew(site: &Site, who: &Recognised, headers: &HeaderMap, host: &str, now: Timestamp) -> Vec<HeaderValue> {
+/// A session whose cookies are to be written anew, and the cookies that the browser has now.
+#[derive(Debug)]
+pub struct Renewal {
+    who: Rc<Recognised>,
+    cookies: HeaderMap,
+}
+
+/// Whether it is time to note the session's use and to carry it to the first key. `headers` are as the visitor sent them.
+pub fn renewal(who: &Rc<Recognised>, headers: &HeaderMap, now: Timestamp) -> Option<Renewal> {
     if now < who.renew_at.get() {
-        return Vec::new();
+        return None;
     }
-    who.renew_at.set(now.after(site.lifetimes.renew_after()));
-    let session = Session { used: now, ..who.session.clone() };
-    site.sessions.write(&session, headers, host, now).unwrap_or_else(|error| {
-        tracing::warn!(%error, "a session could not be renewed; it ends at its idle time");
-        Vec::new()
-    })
+    let lines = headers.get_all(COOKIE).iter().map(|line| (COOKIE, line.clone()));
+    Some(Renewal { who: Rc::clone(who), cookies: lines.collect() })
+}
+
+impl Renewal {
+    /// The cookies, made only when the answer is there to carry them: none for a session that was ended meanwhile, so that a late
+    /// answer can't undo a sign-out.
+    pub fn write(self, site: &Site, host: &str, now: Timestamp) -> Vec<HeaderValue> {
+        if !self.who.is_alive(site, now) {
+            return Vec::new();
+        }
+        self.who.renew_at.set(now.after(site.lifetimes.renew_after()));
+        let session = Session { used: now, ..self.who.session.clone() };
+        site.sessions.write(&session, &self.cookies, host, now).unwrap_or_else(|error| {
+            tracing::warn!(%error, "a session could not be renewed; it ends at its idle time");
+            Vec::new()
+        })
+    }
 }

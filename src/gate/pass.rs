@@ -1,6 +1,7 @@
 //! Saying yes: the request is dressed for its upstream, sent, and its answer made fit for the visitor.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::header::ORIGIN;
 use http::request::Parts;
@@ -28,6 +29,9 @@ use crate::http::visit::Visit;
 use crate::page;
 use crate::page::answer::REQUEST_ID;
 use crate::token::relay;
+
+/// A token that ends sooner than this after the sign-in is not worth another one.
+const SHORTEST_TOKEN_LIFE: Duration = Duration::from_secs(30);
 
 /// A request that was admitted, with all that is known of it.
 pub struct Passage<'a> {
@@ -62,16 +66,14 @@ pub async fn through(
     }
     let authorization = match token(plan, who.as_deref(), *now) {
         Ok(authorization) => authorization,
-        Err(problem) => {
-            tracing::info!(request_id = &*visit.request_id, upstream = &*plan.name, %problem, "no token to send; asking for a new sign-in");
-            record.decided("token_ended");
-            return refuse::sign_in_again(&gate.plan.site, admitted, route, &parts).await;
-        }
+        // Whoever may come without any token is not turned away for having a stale one.
+        Err(_) if route.rule.is_public() => Authorization::Nobodys,
+        Err(problem) => return no_token(gate, passage, plan, &problem, &parts, record).await,
     };
     let site = &gate.plan.site;
     let host = visit.site.host();
-    let renewed = who.as_ref().map(|who| credential::renew(site, who, &parts.headers, host, *now));
-    let retry = retry_path(&parts);
+    let renewal = who.as_ref().and_then(|who| credential::renewal(who, &parts.headers, *now));
+    let retry = retry_url(&parts, visit);
 
     cookie_scan::strip(&mut parts.headers, |name| site.sessions.is_ours(name));
     gate.forwarding(admitted).set(&mut parts.headers);
@@ -93,8 +95,11 @@ pub async fn through(
     let (mut head, incoming) = answer.into_parts();
     response_in::receive(&mut head.headers, who.is_some(), |name| site.sessions.is_ours(name));
     head.extensions.clear();
-    for cookie in renewed.into_iter().flatten() {
-        head.headers.append(http::header::SET_COOKIE, cookie);
+    // A cookie on an answer that others may be given from a cache would sign them in as this person: it waits for the next answer.
+    if let Some(renewal) = renewal.filter(|_| response_in::is_kept_private(&head.headers)) {
+        for cookie in renewal.write(site, host, site.clock.now()) {
+            head.headers.append(http::header::SET_COOKIE, cookie);
+        }
     }
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         if !admitted.websocket {
@@ -140,8 +145,30 @@ fn set_request_id(parts: &mut Parts, visit: &Visit) {
 }
 
 /// The link of "Try again": only what can be repeated without harm gets one.
-fn retry_path(parts: &Parts) -> Option<String> {
-    parts.method.is_safe().then(|| parts.uri.path_and_query().map(|target| target.as_str().to_owned())).flatten()
+fn retry_url(parts: &Parts, visit: &Visit) -> Option<String> {
+    parts.method.is_safe().then(|| parts.uri.path_and_query().map(|target| visit.site.at(target.as_str()))).flatten()
+}
+
+/// A session that has no token for the upstream. A new sign-in mends a token that has ended, and only that; one that ended as soon as
+/// it came would have the browser go round in circles.
+async fn no_token(
+    gate: &Gate,
+    passage: &Passage<'_>,
+    plan: &UpstreamPlan,
+    problem: &relay::TokenProblem,
+    parts: &Parts,
+    record: &mut Record,
+) -> Response<Body> {
+    let Passage { admitted, route, who, now } = passage;
+    let request_id = &*admitted.visit.request_id;
+    record.decided("no_token");
+    let age = who.as_ref().map_or(Duration::MAX, |who| now.since(who.session().created));
+    if matches!(problem, relay::TokenProblem::Expired) && age > SHORTEST_TOKEN_LIFE {
+        tracing::info!(request_id, upstream = &*plan.name, %problem, "no token to send; asking for a new sign-in");
+        return refuse::sign_in_again(&gate.plan.site, admitted, route, parts).await;
+    }
+    tracing::warn!(request_id, upstream = &*plan.name, %problem, "no token to send, and a new sign-in would bring none");
+    page::upstream_unavailable(&admitted.visit, None)
 }
 
 fn upstream_fault(visit: &Visit, fault: &UpstreamFault, retry: Option<&str>) -> Response<Body> {

@@ -1,6 +1,6 @@
 //! Saying no, in the caller's language: a redirect to sign in, a 401 or 403, a calm page, or a refusal of what can't be read.
 
-use http::header::{ALLOW, CONNECTION, REFERER};
+use http::header::{ALLOW, CONNECTION, COOKIE, REFERER};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
@@ -17,11 +17,11 @@ use crate::http::visit::{Caller, Visit};
 use crate::page::{self, Explanation};
 use crate::session::cookie::Broken;
 
-/// A request that the edge refused. One that brought too much loses our cookies, which may be what was too much.
+/// A request that the edge refused. One that brought too much loses our cookies when cookies are most of it.
 pub fn malformed(site: &Site, malformed: &Malformed, parts: &Parts, request_id: &str) -> Response<Body> {
     let caller = caller::classify(&parts.method, &parts.headers, false);
     let mut response = page::refused(request_id, caller, malformed.status, malformed.reason);
-    if malformed.status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
+    if malformed.status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE && is_mostly_cookies(&parts.headers) {
         response = page::with_cookies(response, clear_all(site, &parts.headers));
     }
     if let Some(allowed) = malformed.allow() {
@@ -121,6 +121,12 @@ pub fn too_large(visit: &Visit) -> Response<Body> {
 pub fn body_broke_off(visit: &Visit) -> Response<Body> {
     let explanation = Explanation::new("That broke off", "What you sent ended too early.", "Try again.");
     page::error(visit, StatusCode::BAD_REQUEST, &explanation)
+}
+
+fn is_mostly_cookies(headers: &HeaderMap) -> bool {
+    let all: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let cookies: usize = headers.get_all(COOKIE).iter().map(HeaderValue::len).sum();
+    cookies > all / 2
 }
 
 /// Every cookie of ours that the request brought, expired.

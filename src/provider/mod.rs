@@ -155,6 +155,11 @@ impl Provider {
         &self.oidc.settings().name
     }
 
+    /// Its issuer identifier.
+    pub fn issuer(&self) -> &str {
+        &self.oidc.settings().issuer
+    }
+
     /// What people read on the sign-in page.
     pub fn label(&self) -> &str {
         &self.oidc.settings().label

@@ -26,6 +26,7 @@ use crate::provider::neighbours::Neighbours;
 use crate::provider::{Outbound, Provider, ProviderFault};
 use crate::seal::keyring::{KeyError, Keyring};
 use crate::session::cookie::SessionCookies;
+use crate::session::ended::EndedSessions;
 use crate::session::flow::{FlowCookies, UsedFlows};
 use crate::session::model::Lifetimes;
 
@@ -98,6 +99,7 @@ fn site(settings: &Settings, office: &Office) -> Result<Site, PlanError> {
         offers: offers(settings, office)?,
         sessions: Arc::new(SessionCookies::new(Arc::clone(&keyring), session, secure)),
         flows: Arc::new(FlowCookies::new(keyring, session, secure, UsedFlows::new(session.flow_lifetime))),
+        ended: EndedSessions::new(session.lifetime),
         lifetimes: Lifetimes { idle: session.idle, absolute: session.lifetime },
         return_to_origins: settings.return_to_origins.clone(),
         cookie_name: session.cookie_name.clone(),
@@ -146,7 +148,7 @@ fn upstream(settings: &UpstreamSettings) -> Result<UpstreamPlan, PlanError> {
         host: HeaderValue::from_str(origin.authority()).map_err(|_| unusable())?,
         pass_host: settings.pass_host,
         response_timeout: settings.response_timeout,
-        idle_timeout: settings.idle_timeout.min(Duration::from_secs(3600)),
+        idle_timeout: settings.idle_timeout.min(Duration::from_hours(1)),
         identity: IdentityHeaders::compile(settings)?,
         token: settings.token,
     })

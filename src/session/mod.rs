@@ -3,6 +3,7 @@
 pub mod chunks;
 pub mod cookie;
 pub mod encode;
+pub mod ended;
 pub mod flow;
 pub mod model;
 pub mod names;

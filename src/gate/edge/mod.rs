@@ -28,7 +28,7 @@ use crate::gate::client::{self, Client};
 use crate::gate::edge::host::Authority;
 use crate::gate::edge::survey::Survey;
 use crate::http::caller::classify;
-use crate::http::path::{CanonicalPath, PathRefusal};
+use crate::http::path::{CanonicalPath, MAX_TARGET_BYTES, PathRefusal};
 use crate::http::protected::ProtectedNames;
 use crate::http::visit::{Peer, SiteOrigin, Visit};
 
@@ -41,7 +41,7 @@ pub struct EdgeRules {
     pub trusted_proxies: Vec<IpNet>,
     /// Names that only the gateway may speak.
     pub protected: ProtectedNames,
-    /// The most bytes of target and headers together.
+    /// The most bytes of all headers together.
     pub header_bytes: usize,
 }
 
@@ -99,7 +99,11 @@ impl Malformed {
 /// When the request is malformed, too large, or for a host that we are not. `parts` are then left as they came.
 pub fn admit(parts: &mut Parts, peer: &Peer, rules: &EdgeRules) -> Result<Admitted, Malformed> {
     check_method(&parts.method)?;
-    let survey = Survey::of(&parts.headers, parts.uri.path_and_query().map_or(0, |t| t.as_str().len()), rules)?;
+    // Before the headers are counted: a long link must not pass for cookies that are too many, which costs the visitor theirs.
+    if parts.uri.path_and_query().is_some_and(|target| target.as_str().len() > MAX_TARGET_BYTES) {
+        return Err(refuse_path(PathRefusal::TooLong));
+    }
+    let survey = Survey::of(&parts.headers, rules)?;
     survey.check_framing(parts.version)?;
     let authority = authority(&parts.uri, &survey, parts.version)?;
     let path = CanonicalPath::parse(target(&parts.uri)?).map_err(refuse_path)?;

@@ -32,8 +32,8 @@ pub(super) struct Survey<'h> {
 }
 
 impl<'h> Survey<'h> {
-    /// Looks through `headers` once. `target_bytes` count towards the bound on their size.
-    pub(super) fn of(headers: &'h HeaderMap, target_bytes: usize, rules: &EdgeRules) -> Result<Self, Malformed> {
+    /// Looks through `headers` once.
+    pub(super) fn of(headers: &'h HeaderMap, rules: &EdgeRules) -> Result<Self, Malformed> {
         const TOO_LARGE: Malformed =
             Malformed::with(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request's headers are too large");
         if headers.len() > MAX_HEADERS {
@@ -51,7 +51,7 @@ impl<'h> Survey<'h> {
             hops: HopByHop::default(),
             doomed: Vec::new(),
         };
-        let mut bytes = target_bytes;
+        let mut bytes: usize = 0;
         for (name, value) in headers {
             bytes = bytes.saturating_add(name.as_str().len() + value.len() + LINE_BYTES);
             if bytes > rules.header_bytes {
