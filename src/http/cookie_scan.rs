@@ -11,6 +11,7 @@ use std::borrow::Cow;
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
+use memchr::memchr;
 use percent_encoding::percent_decode;
 
 /// Every cookie of every `Cookie` line as name and value, in their order, spaces around them dropped (RFC 6265, section 4.2).
@@ -20,31 +21,54 @@ pub fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
 }
 
 fn pieces(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii).filter(|piece| !piece.is_empty())
+    // Session cookies are long: looking for the next separator by machine words is most of what this file costs a request.
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest?;
+        let piece = match memchr(b';', line) {
+            Some(at) => {
+                rest = line.get(at + 1..);
+                line.get(..at)?
+            }
+            None => {
+                rest = None;
+                line
+            }
+        };
+        Some(piece.trim_ascii())
+    })
+    .filter(|piece| !piece.is_empty())
 }
 
 fn split(piece: &[u8]) -> (&[u8], &[u8]) {
-    let mut parts = piece.splitn(2, |byte| *byte == b'=');
-    match (parts.next(), parts.next()) {
-        (Some(name), Some(value)) => (name.trim_ascii_end(), value.trim_ascii_start()),
-        _ => (&[], piece),
+    match memchr(b'=', piece).and_then(|at| piece.split_at_checked(at)) {
+        Some((name, value)) => (name.trim_ascii_end(), value.get(1..).unwrap_or_default().trim_ascii_start()),
+        None => (&[], piece),
     }
 }
 
 /// Takes our cookies out of the request and merges the rest into one line. Leaves a single line without ours untouched.
 pub fn strip(headers: &mut HeaderMap, is_ours: impl Fn(&[u8]) -> bool) {
-    let mut lines = 0_usize;
-    let mut ours = false;
+    let (mut lines, mut any_ours, mut any_others) = (0_usize, false, false);
     for line in headers.get_all(COOKIE) {
         lines += 1;
-        ours = ours || pieces(line.as_bytes()).any(|piece| names_ours(piece, &is_ours));
+        for piece in pieces(line.as_bytes()) {
+            let ours = names_ours(piece, &is_ours);
+            any_ours |= ours;
+            any_others |= !ours;
+        }
     }
-    if !ours && lines <= 1 {
-        return;
+    if !any_others {
+        headers.remove(COOKIE);
+    } else if any_ours || lines > 1 {
+        keep_others(headers, &is_ours);
     }
+}
+
+fn keep_others(headers: &mut HeaderMap, is_ours: &impl Fn(&[u8]) -> bool) {
     let mut kept = Vec::new();
     for piece in headers.get_all(COOKIE).iter().flat_map(|line| pieces(line.as_bytes())) {
-        if !names_ours(piece, &is_ours) {
+        if !names_ours(piece, is_ours) {
             if !kept.is_empty() {
                 kept.extend_from_slice(b"; ");
             }
@@ -53,13 +77,11 @@ pub fn strip(headers: &mut HeaderMap, is_ours: impl Fn(&[u8]) -> bool) {
     }
     // Pieces of a valid value make a valid value; were it not so, no cookie at all is the safe answer.
     match HeaderValue::from_maybe_shared(bytes::Bytes::from(kept)) {
-        Ok(mut value) if !value.is_empty() => {
+        Ok(mut value) => {
             value.set_sensitive(true);
             headers.insert(COOKIE, value);
         }
-        _ => {
-            headers.remove(COOKIE);
-        }
+        Err(_) => drop(headers.remove(COOKIE)),
     }
 }
 
@@ -72,7 +94,7 @@ pub fn upstream_sets_ours(set_cookie: &[u8], is_ours: impl Fn(&[u8]) -> bool) ->
 fn names_ours(piece: &[u8], is_ours: &impl Fn(&[u8]) -> bool) -> bool {
     let start = piece.iter().position(|byte| *byte != b'=' && !byte.is_ascii_whitespace()).unwrap_or(piece.len());
     let piece = piece.get(start..).unwrap_or_default();
-    let name = piece.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+    let name = memchr(b'=', piece).and_then(|at| piece.get(..at)).unwrap_or(piece).trim_ascii();
     if is_ours(name) {
         return true;
     }
