@@ -4,14 +4,16 @@ use std::fmt;
 use std::ops::Range;
 
 use super::raw::layer::{Layer, Origin};
-use super::raw::node::Place;
-use super::raw::report::Draft;
+use super::raw::node::{Place, Step};
+use super::raw::report::{Draft, printable};
 
 /// One mistake, ready to be read. Holds nothing of a secret: values that may be one are masked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// `portcullis.toml:4:1`, `environment variable PORTCULLIS_…`, or a file's name alone.
     pub place: String,
+    /// The key in full, `upstreams.app.url` or `routes[2].path`; empty when the mistake is about no key.
+    pub key: String,
     /// What is wrong, one sentence without a full stop.
     pub message: String,
     /// The line with the text underlined, over several lines; empty when there is no text to show.
@@ -22,7 +24,7 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: error: {}", self.place, self.message)?;
+        write!(f, "{}: error: {}", self.place, told(&self.key, &self.message))?;
         if !self.snippet.is_empty() {
             write!(f, "\n{}", self.snippet)?;
         }
@@ -62,6 +64,11 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
+/// A message after the key that it is about.
+fn told(key: &str, message: &str) -> String {
+    if key.is_empty() { message.to_owned() } else { format!("{key}: {message}") }
+}
+
 /// Looks the places up and writes the mistakes out, in the order of sources and lines.
 pub(super) fn write_out(mut drafts: Vec<Draft>, layers: &[Layer]) -> Vec<Problem> {
     drafts.sort_by_cached_key(|draft| {
@@ -76,6 +83,7 @@ pub(super) fn write_out(mut drafts: Vec<Draft>, layers: &[Layer]) -> Vec<Problem
             notes.extend(draft.wrong.notes);
             Problem {
                 place: place_text(&draft.place, layers),
+                key: key_in_full(&draft.place, layers),
                 message: draft.wrong.message,
                 snippet: snippet_of(&draft.place, layers),
                 notes,
@@ -88,7 +96,8 @@ pub(super) fn write_out(mut drafts: Vec<Draft>, layers: &[Layer]) -> Vec<Problem
 
 /// A warning in one line: place, what, fix.
 pub(super) fn one_line(draft: &Draft, layers: &[Layer]) -> String {
-    let mut text = format!("{}: {}", place_text(&draft.place, layers), draft.wrong.message);
+    let what = told(&key_in_full(&draft.place, layers), &draft.wrong.message);
+    let mut text = format!("{}: {what}", place_text(&draft.place, layers));
     for note in &draft.wrong.notes {
         text.push_str("; ");
         text.push_str(note);
@@ -101,6 +110,7 @@ pub(super) fn syntax(layer: &Layer, message: &str, span: &Range<usize>) -> Probl
     let Origin::File { name, text } = &layer.origin else {
         return Problem {
             place: String::new(),
+            key: String::new(),
             message: message.to_owned(),
             snippet: String::new(),
             notes: Vec::new(),
@@ -112,6 +122,7 @@ pub(super) fn syntax(layer: &Layer, message: &str, span: &Range<usize>) -> Probl
     let hidden: Vec<_> = first_unsafe(shown).map(|from| bounds.start + from..bounds.end).into_iter().collect();
     Problem {
         place: format!("{name}:{line}:{column}"),
+        key: String::new(),
         message: message.to_owned(),
         snippet: snippet(text, span, &hidden),
         notes: Vec::new(),
@@ -136,6 +147,33 @@ fn first_unsafe(line: &str) -> Option<usize> {
 
 fn layer_of<'l>(place: &Place, layers: &'l [Layer]) -> Option<&'l Layer> {
     layers.get(place.layer?)
+}
+
+/// The key that `place` means, as people write it: `providers.corp.issuer`, `routes[2].path`, counted from zero as in the
+/// environment and on the command line. A name that no key of ours can have is quoted; on the command line it is cut, for
+/// after a forgotten `=` it may be a secret.
+fn key_in_full(place: &Place, layers: &[Layer]) -> String {
+    let from_arguments = matches!(layer_of(place, layers).map(|layer| &layer.origin), Some(Origin::CommandLine));
+    let mut text = String::new();
+    for step in &place.path {
+        match step {
+            Step::Key(key) => {
+                if !text.is_empty() {
+                    text.push('.');
+                }
+                let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+                if key.chars().all(plain) {
+                    text.push_str(key);
+                } else if from_arguments {
+                    text.extend(key.chars().take_while(|c| plain(*c)));
+                } else {
+                    text.extend(["\"", &printable(key), "\""]);
+                }
+            }
+            Step::Index(index) => text.extend(["[", &index.to_string(), "]"]),
+        }
+    }
+    text
 }
 
 fn place_text(place: &Place, layers: &[Layer]) -> String {

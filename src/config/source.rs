@@ -132,6 +132,7 @@ fn files(request: &LoadRequest, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
     if !spoken {
         problems.push(Problem {
             place: "portcullis".to_owned(),
+            key: String::new(),
             message: format!("there is no config: neither {} nor {} exists", DEFAULT_FILES[0], DEFAULT_FILES[1]),
             snippet: String::new(),
             notes: vec!["write one of them, or name a file: --config FILE".to_owned()],
@@ -141,7 +142,7 @@ fn files(request: &LoadRequest, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
 }
 
 fn name_the_lack_of_files(drafts: &mut [Draft]) {
-    for draft in drafts.iter_mut().filter(|draft| draft.may_follow && draft.place.path.is_empty()) {
+    for draft in drafts.iter_mut().filter(|draft| draft.may_follow && draft.place.path.len() == 1) {
         draft
             .wrong
             .notes
@@ -152,7 +153,13 @@ fn name_the_lack_of_files(drafts: &mut [Draft]) {
 fn read_file(path: &Path, problems: &mut Vec<Problem>) -> Option<String> {
     let mut fail = |message: String, note: &str| {
         let place = path.display().to_string();
-        problems.push(Problem { place, message, snippet: String::new(), notes: vec![note.to_owned()] });
+        problems.push(Problem {
+            place,
+            key: String::new(),
+            message,
+            snippet: String::new(),
+            notes: vec![note.to_owned()],
+        });
     };
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.len() > MAX_FILE_BYTES => {

@@ -13,14 +13,14 @@ use crate::config::source::open_to_all;
 pub(super) fn certificates(table: &Table<'_>, key: &'static str) -> Option<PathBuf> {
     table.parse(key, "the path of a PEM file", |text| {
         let path = PathBuf::from(text);
-        let found = CertificateDer::pem_file_iter(&path).map_err(|error| unreadable(key, text, &error.to_string()))?;
+        let found = CertificateDer::pem_file_iter(&path).map_err(|error| unreadable(text, &error.to_string()))?;
         let mut count = 0_usize;
         for certificate in found {
-            certificate.map_err(|error| unreadable(key, text, &error.to_string()))?;
+            certificate.map_err(|error| unreadable(text, &error.to_string()))?;
             count += 1;
         }
         if count == 0 {
-            return Err(Wrong::new(format!("`{key}`: {text} holds no certificate"))
+            return Err(Wrong::new(format!("{text} holds no certificate"))
                 .note("give a PEM file with a block -----BEGIN CERTIFICATE-----"));
         }
         Ok(path)
@@ -30,7 +30,7 @@ pub(super) fn certificates(table: &Table<'_>, key: &'static str) -> Option<PathB
 /// A file with a private key (RFC 7468, section 10).
 pub(super) fn private_key(table: &Table<'_>, key: &'static str) -> Option<PathBuf> {
     let path = table.parse(key, "the path of a PEM file", |text| {
-        PrivateKeyDer::from_pem_file(text).map_err(|error| unreadable(key, text, &error.to_string()))?;
+        PrivateKeyDer::from_pem_file(text).map_err(|error| unreadable(text, &error.to_string()))?;
         Ok(PathBuf::from(text))
     })?;
     if let Some(wrong) = open_to_all(&path) {
@@ -39,6 +39,6 @@ pub(super) fn private_key(table: &Table<'_>, key: &'static str) -> Option<PathBu
     Some(path)
 }
 
-fn unreadable(key: &str, path: &str, cause: &str) -> Wrong {
-    Wrong::new(format!("`{key}`: can't use the PEM file {path}: {cause}")).note("mend the path or the file")
+fn unreadable(path: &str, cause: &str) -> Wrong {
+    Wrong::new(format!("can't use the PEM file {path}: {cause}")).note("mend the path or the file")
 }

@@ -50,7 +50,7 @@ pub(super) fn read(node: &Node, key: &str, pattern: &str, context: &Context<'_>)
                 SecretError::Env { .. } => "set it, or give { file = \"…\" }",
                 SecretError::Empty { .. } => "write the secret there, or leave the key out",
             };
-            context.report.error(node.place.clone(), Wrong::new(format!("`{key}`: {error}")).note(fix));
+            context.report.error(node.place.clone(), Wrong::new(error.to_string()).note(fix));
             None
         }
     }

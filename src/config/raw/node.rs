@@ -37,6 +37,15 @@ impl Place {
     pub(in crate::config) fn of_key(&self) -> Self {
         Self { part: Part::Key, ..self.clone() }
     }
+
+    /// The name of the entry, or of the list that it is in.
+    pub(in crate::config) fn name(&self) -> &str {
+        let names = self.path.iter().rev().filter_map(|step| match step {
+            Step::Key(key) => Some(key.as_str()),
+            Step::Index(_) => None,
+        });
+        names.into_iter().next().unwrap_or_default()
+    }
 }
 
 /// A value with its place.
@@ -79,21 +88,4 @@ impl Content {
             Self::Odd(kind) => kind,
         }
     }
-}
-
-/// A path as people write it: `providers.corp.issuer`, `routes[2].path`.
-pub(in crate::config) fn dotted(path: &[Step]) -> String {
-    let mut text = String::new();
-    for step in path {
-        match step {
-            Step::Key(key) => {
-                if !text.is_empty() {
-                    text.push('.');
-                }
-                text.push_str(key);
-            }
-            Step::Index(index) => text.extend(["[", &index.to_string(), "]"]),
-        }
-    }
-    text
 }

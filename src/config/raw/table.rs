@@ -40,9 +40,9 @@ impl<'r> Table<'r> {
         match convert::expand(node) {
             Ok(Node { content: Content::Table(entries), .. }) => table.entries = entries,
             Ok(other) => {
-                let key = super::node::dotted(&table.place.path);
                 report.hide(table.place.clone());
-                report.error(table.place.clone(), convert::kind_error(&key, "a table", &other.content));
+                let wrong = convert::kind_error(table.place.name(), "a table", &other.content);
+                report.error(table.place.clone(), wrong);
                 table.usable = false;
             }
             Err(wrong) => {
@@ -85,13 +85,8 @@ impl<'r> Table<'r> {
     pub(in crate::config) fn missing(&self, key: &str, fix: &str) {
         let misspelt = self.entries.keys().any(|given| nearest(given, std::iter::once(key)).is_some());
         if self.usable && !misspelt {
-            let wrong = Wrong::new(format!(
-                "`{key}` is missing {} {}",
-                if self.pattern.is_empty() { "at" } else { "in" },
-                self.title
-            ))
-            .note(format!("add {fix}"));
-            self.report.absence(self.place.of_key(), wrong);
+            let wrong = Wrong::new(format!("`{key}` is missing")).note(format!("add {fix}"));
+            self.report.absence(within(&self.place, key).of_key(), wrong);
         }
     }
 

@@ -77,51 +77,51 @@ fn every_source_tells_its_mistakes_at_once() {
     desk.environment.insert("PORTCULLIS_LIMITS__CONNECTIONS".to_owned(), "many".to_owned());
     desk.sets = vec!["prefix=auth".to_owned(), "workers".to_owned()];
     let told = desk.load(&["a.toml", "b.yaml", "c.json"]).unwrap_err();
-    let expected = r#"a.toml:2:1: error: `drian` is no key of the top level
+    let expected = r#"a.toml:2:1: error: drian: `drian` is no key of the top level
   |
 2 | drian = ***
   | ^^^^^
   = did you mean `drain`?
   = allowed here: drain, limits, listen, log, prefix, providers, public_url, return_to, routes, session, tls, trusted_proxies, upstreams, workers
 
-b.yaml:2:9: error: `soon` is no duration
+b.yaml:2:9: error: session.idle: `soon` is no duration
   |
 2 |   idle: soon
   |         ^^^^
   = write a whole number and a unit: "500ms", "30s", "5m", "8h" or "7d"
 
-b.yaml:3:3: error: `lifetme` is no key of [session]
+b.yaml:3:3: error: session.lifetme: `lifetme` is no key of [session]
   |
 3 |   lifetme: ***
   |   ^^^^^^^
   = did you mean `lifetime`?
   = allowed here: cookie_name, flow_lifetime, idle, keys, lifetime, max_cookie_bytes, store
 
-c.json:2:21: error: `inof` is no level
+c.json:2:21: error: log.level: `inof` is no level
   |
 2 |   "log": { "level": "inof", "format": 5 }
   |                     ^^^^^^
   = did you mean "info"?
   = allowed: off, error, warn, info, debug, trace, or with a module: "info,portcullis=debug"
 
-c.json:2:39: error: `format` takes one of "text", "json", not a whole number
+c.json:2:39: error: log.format: `format` takes one of "text", "json", not a whole number
   |
 2 |   "log": { "level": "inof", "format": 5 }
   |                                       ^
   = put it in quotes
 
-environment variable PORTCULLIS_LIMITS__CONNECTIONS: error: `connections` takes a whole number
+environment variable PORTCULLIS_LIMITS__CONNECTIONS: error: limits.connections: `connections` takes a whole number
   = allowed: 1 to 1000000
 
-environment variable PORTCULLIS_SESION__IDLE: error: `sesion` is no key of the top level
+environment variable PORTCULLIS_SESION__IDLE: error: sesion: `sesion` is no key of the top level
   = did you mean `session`?
   = allowed here: drain, limits, listen, log, prefix, providers, public_url, return_to, routes, session, tls, trusted_proxies, upstreams, workers
 
-argument --set prefix: error: a path begins with `/`
+argument --set prefix: error: prefix: a path begins with `/`
   = write "/auth"
   = allowed: "/x" for one path, "/x/*" for all below it, "/*" for everything
 
-argument --set workers: error: an `=` is missing
+argument --set workers: error: workers: an `=` is missing
   = write --set session.idle=8h
 
 9 mistakes in the config"#;

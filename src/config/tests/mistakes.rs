@@ -55,40 +55,40 @@ url = "http://127.0.0.1:3000/app"
 "#,
     )
     .unwrap_err();
-    let expected = r#"portcullis.toml:1:14: error: `public_url` is plain http, so session cookies could be read on the way
+    let expected = r#"portcullis.toml:1:14: error: public_url: `public_url` is plain http, so session cookies could be read on the way
   |
 1 | public_url = "http://app.example.com"
   |              ^^^^^^^^^^^^^^^^^^^^^^^^
   = write "https://app.example.com"; http is for localhost alone
 
-portcullis.toml:2:1: error: `workrs` is no key of the top level
+portcullis.toml:2:1: error: workrs: `workrs` is no key of the top level
   |
 2 | workrs = ***
   | ^^^^^^
   = did you mean `workers`?
   = allowed here: drain, limits, listen, log, prefix, providers, public_url, return_to, routes, session, tls, trusted_proxies, upstreams, workers
 
-portcullis.toml:5:8: error: `soon` is no duration
+portcullis.toml:5:8: error: session.idle: `soon` is no duration
   |
 5 | idle = "soon"
   |        ^^^^^^
   = write a whole number and a unit: "500ms", "30s", "5m", "8h" or "7d"
 
-portcullis.toml:8:1: error: `isuer` is no key of [providers.corp]
+portcullis.toml:8:1: error: providers.corp.isuer: `isuer` is no key of [providers.corp]
   |
 8 | isuer = ***
   | ^^^^^
   = did you mean `issuer`?
   = allowed here: allowed_login_parameters, authorization_parameters, ca, client_authentication, client_id, client_secret, clock_skew, groups_claim, issuer, label, preset, private_endpoints, roles_claims, scopes, signing_algorithms, timeout, userinfo
 
-portcullis.toml:14:12: error: there is no upstream `ap`
+portcullis.toml:14:12: error: routes[0].upstream: there is no upstream `ap`
    |
 14 | upstream = "ap"
    |            ^^^^
   = did you mean "app"?
   = known: app
 
-portcullis.toml:17:7: error: this URL has a path, a query or a fragment
+portcullis.toml:17:7: error: upstreams.app.url: this URL has a path, a query or a fragment
    |
 17 | url = "http://127.0.0.1:3000/app"
    |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^
@@ -101,16 +101,16 @@ portcullis.toml:17:7: error: this URL has a path, a query or a fragment
 #[test]
 fn what_is_missing_is_told_at_its_table() {
     let told = mistakes("[providers.corp]\nclient_id = \"app\"\n[upstreams.app]\n");
-    let expected = r#"portcullis.toml: error: `public_url` is missing at the top level
+    let expected = r#"portcullis.toml: error: public_url: `public_url` is missing
   = add the origin that browsers see: public_url = "https://app.example.com"
 
-portcullis.toml:1:12: error: `issuer` is missing in [providers.corp]
+portcullis.toml:1:12: error: providers.corp.issuer: `issuer` is missing
   |
 1 | [providers.corp]
   |            ^^^^
   = add the provider's issuer: issuer = "https://login.example.com"
 
-portcullis.toml:3:12: error: `url` is missing in [upstreams.app]
+portcullis.toml:3:12: error: upstreams.app.url: `url` is missing
   |
 3 | [upstreams.app]
   |            ^^^
@@ -164,7 +164,7 @@ fn providers() {
         (provider("authorization_parameters = { redirect_uri = \"x\" }"), &["set by the sign-in itself"]),
         (provider("authorization_parameters = { max_age = 5 }"), &["takes a text"]),
         (provider("allowed_login_parameters = [\"nonce\"]"), &["set by the sign-in itself"]),
-        (provider("ca = \"/nowhere/ca.pem\""), &["`ca`: can't use the PEM file /nowhere/ca.pem"]),
+        (provider("ca = \"/nowhere/ca.pem\""), &["providers.corp.ca: can't use the PEM file /nowhere/ca.pem"]),
         (provider("private_endpoints = [\"https://x.example/path\"]"), &["write the origin alone"]),
         (provider("clock_skew = \"10m\""), &["out of bounds", "allowed: \"0s\" to \"5m\""]),
         (provider("timeout = \"0s\""), &["out of bounds"]),
@@ -201,8 +201,8 @@ fn upstreams() {
 fn routes() {
     let ok = "allow = \"signed-in\"\n";
     each(&[
-        (route("allow = \"everyone\""), &["`path` is missing in [[routes]]"]),
-        (route("path = \"/*\""), &["`allow` is missing in [[routes]]"]),
+        (route("allow = \"everyone\""), &["routes[0].path: `path` is missing"]),
+        (route("path = \"/*\""), &["routes[0].allow: `allow` is missing"]),
         (route(&format!("{ok}path = \"x\"")), &["a path begins with `/`", "write \"/x\""]),
         (route(&format!("{ok}path = \"/a*\"")), &["`*` stands only at the end"]),
         (route(&format!("{ok}path = \"/.auth/*\"")), &["Portcullis's own"]),
@@ -250,7 +250,7 @@ fn routes_that_tie_name_both_places() {
         ))
     };
     let told = mistakes(&two("", ""));
-    let expected = r#"portcullis.toml:15:8: error: two routes tie: the same host, the same path and a method in common
+    let expected = r#"portcullis.toml:15:8: error: routes[1].path: two routes tie: the same host, the same path and a method in common
    |
 15 | path = "/x"
    |        ^^^^
@@ -286,7 +286,7 @@ fn listeners_and_proxies() {
         (right("", "[listen]\nhttp = []"), &["nothing listens"]),
         (right("", "[listen]\nhttp = [\"127.0.0.1:1\"]\nadmin = \"127.0.0.1:1\""), &["given twice", "it is also at"]),
         (right("", "[listen]\nhttps = [\"127.0.0.1:1\"]"), &["`cert` is missing", "`key` is missing"]),
-        (right("", "[tls]\ncert = \"/nowhere\"\nkey = \"/nowhere\""), &["`cert`: can't use", "`key`: can't use"]),
+        (right("", "[tls]\ncert = \"/nowhere\"\nkey = \"/nowhere\""), &["tls.cert: can't use", "tls.key: can't use"]),
         (
             right("", "[trusted_proxies]\nnetworks = [\"0.0.0.0/0\"]"),
             &["trusts every machine", "insecure_trust_every_proxy"],

@@ -13,7 +13,7 @@ fn with_keys(keys: &str) -> String {
 #[test]
 fn an_unreadable_secret_names_its_file_and_key() {
     let told = mistakes(&with_secret("{ file = \"/nowhere/secret\" }"));
-    let expected = r#"portcullis.toml:5:17: error: `client_secret`: can't read the secret's file /nowhere/secret: No such file or directory (os error 2)
+    let expected = r#"portcullis.toml:5:17: error: providers.corp.client_secret: can't read the secret's file /nowhere/secret: No such file or directory (os error 2)
   |
 5 | client_secret = { file = "/nowhere/secret" }
   |                 ^^^^^^^^^^^^^^^^^^^^^^^^^^^^

@@ -28,7 +28,7 @@ fn every_syntax_error_has_its_place_and_the_rest_is_still_read() {
         mistakes("public_url = \"https://app.example.com\nworkers = = 2\n[session]\nidle = \"soon\"\nidel = \"8h\"\n");
     assert!(told.contains("portcullis.toml:1:"), "{told}");
     assert!(told.contains("portcullis.toml:2:"), "{told}");
-    assert!(told.contains("portcullis.toml:4:8: error: `soon` is no duration"), "{told}");
+    assert!(told.contains("portcullis.toml:4:8: error: session.idle: `soon` is no duration"), "{told}");
     assert!(told.contains("did you mean `idle`?"), "{told}");
     assert!(!told.contains("missing"), "what only follows from the broken part is not told: {told}");
 }
