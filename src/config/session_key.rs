@@ -13,14 +13,14 @@ pub const MIN_KEY_BYTES: usize = SHA256_OUTPUT_LEN;
 /// The fewest different bytes a key may have. Of 32 random ones, more than 25 differ, practically always.
 const MIN_DIFFERENT_BYTES: usize = 12;
 
-/// A text that is too weak for a session key. Holds none of it.
+/// A text that is too weak for a session key; reads on after its name: "session key 1 is shorter than …". Holds none of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WeakKey {
     /// Fewer than [`MIN_KEY_BYTES`].
-    #[error("the session key is shorter than 32 bytes")]
+    #[error("is shorter than 32 bytes")]
     Short,
     /// The same few bytes, or the same piece, over and over.
-    #[error("the session key repeats itself, so it can be guessed")]
+    #[error("repeats itself, so it can be guessed")]
     Repetitive,
 }
 

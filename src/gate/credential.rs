@@ -117,6 +117,7 @@ pub fn recognise(
         RawSession::Incomplete => return Credential::Broken(Broken::Incomplete),
         RawSession::Whole(raw) => raw,
     };
+    table.meet(site.sessions.epoch());
     if let Some(known) = table.find(host, &raw) {
         return if known.is_alive(site, now) { Credential::Session(known) } else { Credential::Broken(Broken::Ended) };
     }

@@ -3,9 +3,10 @@
 //!
 //! 1. An entry is found by the host and the cookie's whole text; a tag only leads to it.
 //! 2. It never outlives the session: whoever takes it out checks the times first.
-//! 3. It is bounded: when the young generation is full it becomes the old one, and the old one is forgotten.
+//! 3. It never outlives its key: when the keys change, all are forgotten and opened anew.
+//! 4. It is bounded: when the young generation is full it becomes the old one, and the old one is forgotten.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -16,6 +17,7 @@ const TAG: usize = 16;
 #[derive(Debug)]
 pub struct Table<T> {
     half: usize,
+    epoch: Cell<u64>,
     generations: RefCell<Generations<T>>,
 }
 
@@ -43,7 +45,15 @@ impl<T> Table<T> {
     pub fn new(capacity: usize) -> Self {
         Self {
             half: (capacity / 2).max(1),
+            epoch: Cell::new(0),
             generations: RefCell::new(Generations { young: HashMap::new(), old: HashMap::new() }),
+        }
+    }
+
+    /// Forgets everything when `epoch`, the keyring's own, is another than at the last call. Ask before each [`Table::find`].
+    pub fn meet(&self, epoch: u64) {
+        if self.epoch.replace(epoch) != epoch {
+            self.generations.replace(Generations { young: HashMap::new(), old: HashMap::new() });
         }
     }
 
@@ -101,6 +111,17 @@ mod tests {
         assert!(table.find("a", &same_tag).is_none());
         assert!(table.find("a", b"short").is_none());
         assert!(table.find("b", &cookie(1)).is_none(), "a session is good at its own host only");
+    }
+
+    #[test]
+    fn nothing_outlives_the_keys_it_was_opened_with() {
+        let table = Table::new(2);
+        table.keep("a", &cookie(1), Rc::new("alice"));
+        table.keep("a", &cookie(2), Rc::new("bob"));
+        table.meet(0);
+        assert!(table.find("a", &cookie(1)).is_some() && table.find("a", &cookie(2)).is_some());
+        table.meet(1);
+        assert!(table.find("a", &cookie(1)).is_none() && table.find("a", &cookie(2)).is_none());
     }
 
     #[test]

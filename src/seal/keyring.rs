@@ -1,26 +1,34 @@
 //! The keys of all seals: the first seals, every one opens, so that a key can be replaced without signing anyone out.
+//!
+//! A ring's keys can be replaced while it is in use. Its epoch counts the replacements, so that whoever keeps what a key
+//! opened can tell that the key may have left.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use secrecy::{ExposeSecret as _, SecretString};
+use arc_swap::ArcSwap;
+use aws_lc_rs::digest::{Context, SHA256};
+use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use super::aead::{Purpose, RingKey, SealError, Sealed};
 use crate::base::random;
 use crate::config::secret::{SecretError, SecretSource};
-
-/// The fewest bytes of a key: 256 bits.
-const MIN_KEY_BYTES: usize = 32;
-/// The fewest different bytes in a key. Of 32 random bytes more than 25 differ, practically always.
-const MIN_DIFFERENT_BYTES: usize = 12;
+use crate::config::session_key::{self, MIN_KEY_BYTES, WeakKey};
 
 /// The keys of all seals, the sealing one first. Its `Debug` shows key ids only; they tell nothing of the keys.
 pub struct Keyring {
+    keys: ArcSwap<KeySet>,
+    epoch: AtomicU64,
+}
+
+/// Keys that can make a ring, all of them strong; never empty.
+pub struct KeySet {
     first: RingKey,
     others: Vec<RingKey>,
+    /// Tells one set from another without keeping the keys as they were written.
+    fingerprint: [u8; 32],
 }
 
 /// What a seal held.
@@ -45,43 +53,75 @@ pub enum KeyError {
         /// Why.
         cause: SecretError,
     },
-    /// A key is too short.
-    #[error(
-        "session key {number} has only {bytes} bytes, and at least 32 are needed; make one with `portcullis keygen`"
-    )]
-    TooShort {
+    /// A key is too short, or can be guessed.
+    #[error("session key {number} {cause}; make one with `portcullis keygen`")]
+    Weak {
         /// Its place in the list, from 1.
         number: usize,
-        /// How many bytes it has, decoded if it is hex or base64.
-        bytes: usize,
-    },
-    /// A key is long enough, yet can be guessed.
-    #[error(
-        "session key {number} repeats itself or has too few different bytes to be random; make one with `portcullis keygen`"
-    )]
-    Guessable {
-        /// Its place in the list, from 1.
-        number: usize,
+        /// What is weak about it.
+        cause: WeakKey,
     },
     /// The machinery failed.
     #[error(transparent)]
     Seal(#[from] SealError),
 }
 
-impl Keyring {
-    /// A ring of `keys`, each as an operator wrote it: hex, base64 or base64url of at least 32 bytes, or any other text of
-    /// at least 32 bytes.
+impl KeySet {
+    /// A set of `keys`, each as an operator wrote it: see [`session_key::decode`].
     ///
     /// # Errors
     /// When there is no key, or one of them is weak.
     pub fn new(keys: &[SecretString]) -> Result<Self, KeyError> {
-        let mut ready = Vec::with_capacity(keys.len());
-        for (index, key) in keys.iter().enumerate() {
-            ready.push(RingKey::new(&strong_secret(key.expose_secret(), index + 1)?)?);
+        let decode = |(index, key): (usize, &SecretString)| {
+            session_key::decode(key).map_err(|cause| KeyError::Weak { number: index + 1, cause })
+        };
+        Self::of(&keys.iter().enumerate().map(decode).collect::<Result<Vec<_>, _>>()?)
+    }
+
+    /// The keys that the config names, read now.
+    ///
+    /// # Errors
+    /// When there is no key, or one of them can't be read or is weak.
+    pub fn read(sources: &[SecretSource]) -> Result<Self, KeyError> {
+        let read = |(index, source): (usize, &SecretSource)| {
+            source.read().map_err(|cause| KeyError::Unreadable { number: index + 1, cause })
+        };
+        Self::new(&sources.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?)
+    }
+
+    /// Whether `other` holds the same keys in the same order.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint
+    }
+
+    /// How many keys there are.
+    pub fn count(&self) -> usize {
+        1 + self.others.len()
+    }
+
+    fn of(secrets: &[Zeroizing<Vec<u8>>]) -> Result<Self, KeyError> {
+        let mut hash = Context::new(&SHA256);
+        let mut ready = Vec::with_capacity(secrets.len());
+        for secret in secrets {
+            hash.update(&secret.len().to_be_bytes());
+            hash.update(secret);
+            ready.push(RingKey::new(secret)?);
         }
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(hash.finish().as_ref());
         let mut ready = ready.into_iter();
         let first = ready.next().ok_or(KeyError::None)?;
-        Ok(Self { first, others: ready.collect() })
+        Ok(Self { first, others: ready.collect(), fingerprint })
+    }
+}
+
+impl Keyring {
+    /// A ring of `keys`.
+    ///
+    /// # Errors
+    /// See [`KeySet::new`].
+    pub fn new(keys: &[SecretString]) -> Result<Self, KeyError> {
+        Ok(Self::holding(KeySet::new(keys)?))
     }
 
     /// A ring of the keys that the config names, read now; an ephemeral one when it names none.
@@ -89,14 +129,7 @@ impl Keyring {
     /// # Errors
     /// When a key can't be read or is weak.
     pub fn load(sources: &[SecretSource]) -> Result<Self, KeyError> {
-        if sources.is_empty() {
-            return Self::ephemeral();
-        }
-        let read = |(index, source): (usize, &SecretSource)| {
-            source.read().map_err(|cause| KeyError::Unreadable { number: index + 1, cause })
-        };
-        let keys: Vec<SecretString> = sources.iter().enumerate().map(read).collect::<Result<_, _>>()?;
-        Self::new(&keys)
+        if sources.is_empty() { Self::ephemeral() } else { Ok(Self::holding(KeySet::read(sources)?)) }
     }
 
     /// A ring of one random key that nobody else knows: its seals end with this process.
@@ -104,8 +137,29 @@ impl Keyring {
     /// # Errors
     /// When there is no randomness.
     pub fn ephemeral() -> Result<Self, KeyError> {
-        let secret = Zeroizing::new(random::bytes::<MIN_KEY_BYTES>().map_err(SealError::from)?);
-        Ok(Self { first: RingKey::new(&*secret)?, others: Vec::new() })
+        let secret = random::bytes::<MIN_KEY_BYTES>().map_err(SealError::from)?;
+        Ok(Self::holding(KeySet::of(&[Zeroizing::new(secret.to_vec())])?))
+    }
+
+    fn holding(keys: KeySet) -> Self {
+        Self { keys: ArcSwap::from_pointee(keys), epoch: AtomicU64::new(0) }
+    }
+
+    /// Puts `keys` in the place of those it has, for everyone who uses this ring.
+    pub fn replace(&self, keys: KeySet) {
+        self.keys.store(Arc::new(keys));
+        // After the keys: whoever sees the new epoch opens with the new keys.
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether these are its keys already.
+    pub fn holds(&self, keys: &KeySet) -> bool {
+        self.keys.load().is_same(keys)
+    }
+
+    /// How often its keys were replaced. Whoever keeps what was opened asks before opening, and forgets what is older.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
     }
 
     /// Seals `plain` with the first key. The seal is [`OVERHEAD`](super::aead::OVERHEAD) bytes longer than `plain`; it opens
@@ -114,16 +168,17 @@ impl Keyring {
     /// # Errors
     /// When there is no randomness.
     pub fn seal(&self, purpose: Purpose, context: &[&[u8]], plain: &[u8]) -> Result<Vec<u8>, SealError> {
-        self.first.seal(purpose, context, plain)
+        self.keys.load().first.seal(purpose, context, plain)
     }
 
     /// Opens `sealed` with the key that it names. Nothing says why a seal does not open, since whoever forges one would
     /// learn from it.
     pub fn open(&self, purpose: Purpose, context: &[&[u8]], sealed: &[u8]) -> Option<Opened> {
         let sealed = Sealed::parse(sealed)?;
+        let keys = self.keys.load();
         // Ids are 32 bits, so two keys of one ring may share one by chance; normally one key is tried, or none.
         let mut named =
-            std::iter::once(&self.first).chain(&self.others).enumerate().filter(|(_, key)| key.id() == sealed.id);
+            std::iter::once(&keys.first).chain(&keys.others).enumerate().filter(|(_, key)| key.id() == sealed.id);
         named.find_map(|(index, key)| {
             key.open(purpose, context, &sealed).map(|plain| Opened { plain, by_first_key: index == 0 })
         })
@@ -132,65 +187,16 @@ impl Keyring {
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ids = std::iter::once(&self.first).chain(&self.others).map(RingKey::id);
+        let keys = self.keys.load();
+        let ids = std::iter::once(&keys.first).chain(&keys.others).map(RingKey::id);
         f.debug_list().entries(ids.map(u32::from_be_bytes)).finish()
     }
 }
 
-/// The bytes of the key that an operator wrote as `text`.
-///
-/// Text of hex digits alone is hex, whatever its length: 32 hex digits are a key of 16 bytes, not one of 32.
-fn strong_secret(text: &str, number: usize) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let text = text.trim();
-    let bytes = Zeroizing::new(
-        from_hex(text)
-            .or_else(|| from_base64(text).filter(|decoded| decoded.len() >= MIN_KEY_BYTES))
-            .unwrap_or_else(|| text.as_bytes().to_vec()),
-    );
-    if bytes.len() < MIN_KEY_BYTES {
-        return Err(KeyError::TooShort { number, bytes: bytes.len() });
-    }
-    if different_bytes(&bytes) < MIN_DIFFERENT_BYTES || repeats(&bytes) || repeats(text.as_bytes()) {
-        return Err(KeyError::Guessable { number });
-    }
-    Ok(bytes)
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> =
-        text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
-    let digits = Zeroizing::new(digits?);
-    let (pairs, rest) = digits.as_chunks::<2>();
-    rest.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
-}
-
-fn from_base64(text: &str) -> Option<Vec<u8>> {
-    let lenient = GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true);
-    [alphabet::URL_SAFE, alphabet::STANDARD]
-        .iter()
-        .find_map(|alphabet| GeneralPurpose::new(alphabet, lenient).decode(text).ok())
-}
-
-fn different_bytes(bytes: &[u8]) -> usize {
-    let mut seen = [false; 256];
-    for &byte in bytes {
-        if let Some(slot) = seen.get_mut(usize::from(byte)) {
-            *slot = true;
-        }
-    }
-    seen.iter().filter(|&&was| was).count()
-}
-
-/// Whether `bytes` is one shorter piece over and over, half of the second time at least.
-fn repeats(bytes: &[u8]) -> bool {
-    (1..=bytes.len() * 2 / 3).any(|period| bytes.iter().zip(bytes.iter().skip(period)).all(|(one, other)| one == other))
-}
-
 #[cfg(test)]
 mod tests {
-    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     use super::super::aead::OVERHEAD;
     use super::*;
@@ -292,24 +298,24 @@ mod tests {
     }
 
     #[test]
-    fn keys_read_as_hex_base64_and_plain_text() {
-        let hex = "FB56B10C67C21D78D32E89E43F9AF550AB0661BC1772CD2883DE3994EF4AA500";
-        let bytes = from_hex(hex).unwrap();
-        assert_eq!((bytes.len(), bytes[0], bytes[31]), (32, 0xfb, 0x00));
-        let sealed = secret(hex).unwrap().seal(Purpose::Flow, &[], b"v").unwrap();
-        for text in [STANDARD.encode(&bytes), URL_SAFE_NO_PAD.encode(&bytes), format!("{hex}\n")] {
-            assert!(
-                secret(&text).unwrap().open(Purpose::Flow, &[], &sealed).is_some(),
-                "the same key, written another way"
-            );
-        }
-        assert!(secret("correct horse battery staple, and then some").is_ok());
+    fn keys_are_replaced_under_everyones_hands() {
+        let ring = ring(&[1]);
+        let sealed = ring.seal(Purpose::Session, CONTEXT, b"from before").unwrap();
+        let set = |seeds: &[u8]| KeySet::new(&seeds.iter().copied().map(key).collect::<Vec<_>>()).unwrap();
+        assert!(ring.holds(&set(&[1])) && !ring.holds(&set(&[2, 1])) && !set(&[1, 2]).is_same(&set(&[2, 1])));
+        ring.replace(set(&[2, 1]));
+        assert_eq!(ring.epoch(), 1);
+        let opened = ring.open(Purpose::Session, CONTEXT, &sealed).unwrap();
+        assert!(!opened.by_first_key, "the new key seals from now on");
+        ring.replace(set(&[2]));
+        assert_eq!(ring.epoch(), 2);
+        assert!(ring.open(Purpose::Session, CONTEXT, &sealed).is_none(), "the old key has left");
     }
 
     #[test]
     fn weak_keys_are_refused_and_never_shown() {
         for weak in [
-            "short",
+            "too few",
             "0123456789abcdef0123456789abcdef",
             "9f86d081884c7d659a2feaa0c55ad015",
             "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
@@ -323,7 +329,7 @@ mod tests {
             assert!(problem.contains("session key 1"), "{weak}: {problem}");
             assert!(!problem.contains(weak), "{problem}");
         }
-        assert!(matches!(Keyring::new(&[]), Err(KeyError::None)));
+        assert!(matches!(KeySet::new(&[]), Err(KeyError::None)));
     }
 
     #[test]

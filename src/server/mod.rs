@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod admin;
 pub mod connection;
+pub mod key_watch;
 pub mod plan;
 pub mod registry;
 pub mod stop;

@@ -8,6 +8,7 @@ use http::HeaderValue;
 use rustls_pki_types::ServerName;
 use url::Host;
 
+use super::key_watch;
 use crate::base::clock::Clock;
 use crate::base::office::Office;
 use crate::config::settings::{ProviderSettings, Settings, UpstreamSettings};
@@ -91,6 +92,7 @@ pub fn assemble(settings: &Settings, office: &Office) -> Result<Plan, PlanError>
 fn site(settings: &Settings, office: &Office) -> Result<Site, PlanError> {
     let session = &settings.session;
     let keyring = Arc::new(Keyring::load(&session.keys)?);
+    office.start(key_watch::watch(Arc::downgrade(&keyring), session.keys.clone()));
     let secure = settings.public_url.scheme() == "https";
     Ok(Site {
         prefix: settings.prefix.clone(),

@@ -124,6 +124,11 @@ impl SessionCookies {
         &self.names
     }
 
+    /// How often the keys were replaced: what was opened at another epoch must be opened anew.
+    pub fn epoch(&self) -> u64 {
+        self.keyring.epoch()
+    }
+
     /// See [`CookieNames::is_ours`].
     pub fn is_ours(&self, name: &[u8]) -> bool {
         self.names.is_ours(name)

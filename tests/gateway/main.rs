@@ -15,5 +15,6 @@ mod support;
 
 mod command_line;
 mod configs;
+mod session_keys;
 mod signed_out;
 mod supports;

@@ -69,7 +69,7 @@ fn keys(table: &Table<'_>, context: &Context<'_>) -> Vec<SecretSource> {
                 sources.push(found.source);
             }
             Err(weak) => {
-                let wrong = Wrong::new(weak.to_string())
+                let wrong = Wrong::new(format!("this session key {weak}"))
                     .note("make one with `portcullis keygen`: 32 random bytes, in base64url");
                 report.error(found.place, wrong);
             }
