@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use super::args::ConfigArgs;
+use super::load::load;
 use super::output;
-use crate::config;
 use crate::config::settings::Settings;
 
 /// Exit code for a config with mistakes.
@@ -12,7 +12,7 @@ const MISTAKES: u8 = 1;
 
 /// Tells every mistake on standard error, or that there is none on standard output.
 pub(crate) fn run(args: &ConfigArgs) -> ExitCode {
-    match config::load(&args.request()) {
+    match load(args) {
         Ok(settings) => {
             for warning in &settings.warnings {
                 output::complain(format_args!("warning: {warning}"));

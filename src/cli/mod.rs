@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod demo;
 mod keygen;
+mod load;
 mod output;
 mod serve;
 

@@ -4,15 +4,15 @@ use std::process::ExitCode;
 
 use super::FAILED;
 use super::args::ConfigArgs;
+use super::load::load;
 use super::output;
-use crate::config::load;
 use crate::config::settings::{LogFormat, Settings};
 use crate::observe::log::{self, Shape};
 use crate::server;
 
 /// Serves until SIGTERM or SIGINT. Prints one `ready` line, with the address of every public listener, once all of them accept.
 pub(crate) fn run(args: &ConfigArgs) -> ExitCode {
-    let settings = match load(&args.request()) {
+    let settings = match load(args) {
         Ok(settings) => settings,
         Err(problems) => {
             output::complain(problems);

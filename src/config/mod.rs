@@ -1,10 +1,11 @@
 //! Floor 1: text → raw → settings, with every mistake and its place. Pure but for reading the files it is given.
 //!
-//! [`source::load`] is the way in. `raw` turns every source into one tree whose values know where they came from,
+//! [`source::load_proving`] is the way in. `raw` turns every source into one tree whose values know where they came from,
 //! `check` turns the tree into [`settings::Settings`], and `problem` tells people what is wrong.
 
 mod check;
 mod env;
+pub mod finding;
 pub mod problem;
 mod raw;
 pub mod secret;
@@ -15,4 +16,4 @@ pub mod source;
 mod tests;
 
 pub use problem::{Problem, Problems};
-pub use source::{LoadRequest, load};
+pub use source::{LoadRequest, load, load_proving};

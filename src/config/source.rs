@@ -1,6 +1,6 @@
 //! Where a config comes from: files in order, then the environment, then the command line; and loading all of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,7 @@ use figment::value::{Dict, Value};
 
 use super::check::{self, Context};
 use super::env;
+use super::finding::{self, Finding};
 use super::problem::{self, Problem, Problems};
 use super::raw::layer::Layer;
 use super::raw::merge::merge;
@@ -65,11 +66,26 @@ impl LoadRequest {
 /// # Errors
 /// Every mistake in all sources, each with its place and fix.
 pub fn load(request: &LoadRequest) -> Result<Settings, Problems> {
-    load_with(request).0
+    load_proving(request, |_| Vec::new())
 }
 
-/// Like [`load`], with the names of all keys that were asked for.
-pub(super) fn load_with(request: &LoadRequest) -> (Result<Settings, Problems>, std::collections::BTreeSet<String>) {
+/// Like [`load`], and what `prove` finds wrong with the settings is told together with all other mistakes. The settings it
+/// sees lack what could not be read.
+///
+/// # Errors
+/// Every mistake in all sources, each with its place and fix.
+pub fn load_proving(
+    request: &LoadRequest,
+    prove: impl FnOnce(&Settings) -> Vec<Finding>,
+) -> Result<Settings, Problems> {
+    load_with(request, prove).0
+}
+
+/// Like [`load_proving`], with the names of all keys that were asked for.
+pub(super) fn load_with(
+    request: &LoadRequest,
+    prove: impl FnOnce(&Settings) -> Vec<Finding>,
+) -> (Result<Settings, Problems>, BTreeSet<String>) {
     let mut problems = Vec::new();
     let mut layers = Vec::new();
     let mut whole = true;
@@ -99,7 +115,13 @@ pub(super) fn load_with(request: &LoadRequest) -> (Result<Settings, Problems>, s
     if no_file && whole {
         name_the_lack_of_files(&mut drafts);
     }
-    problems.extend(problem::write_out(drafts, &layers));
+    if let Some(settings) = settings.as_ref().filter(|_| whole) {
+        let of_variables = finding::bring_home(prove(settings), &mut drafts, &layers);
+        problems.extend(problem::write_out(drafts, &layers));
+        problems.extend(of_variables);
+    } else {
+        problems.extend(problem::write_out(drafts, &layers));
+    }
     let result = match settings {
         Some(mut settings) if problems.is_empty() => {
             settings.dangers = findings.dangers;

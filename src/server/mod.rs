@@ -5,6 +5,7 @@ pub mod admin;
 pub mod connection;
 pub mod key_watch;
 pub mod plan;
+pub mod prove;
 pub mod registry;
 pub mod stop;
 pub mod worker;

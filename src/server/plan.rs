@@ -112,11 +112,16 @@ fn offers(settings: &Settings, office: &Office) -> Result<Vec<Offer>, PlanError>
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let outbound = Outbound {
-        proxies: Arc::new(Proxies::from_environment(&environment)?),
-        neighbours: Neighbours::of(&settings.providers),
-    };
+    let outbound = outbound(settings, &environment)?;
     settings.providers.iter().map(|provider| offer(provider, &outbound, office)).collect()
+}
+
+/// How our own calls to providers go out.
+pub(super) fn outbound(settings: &Settings, environment: &BTreeMap<String, String>) -> Result<Outbound, ProxyFault> {
+    Ok(Outbound {
+        proxies: Arc::new(Proxies::from_environment(environment)?),
+        neighbours: Neighbours::of(&settings.providers),
+    })
 }
 
 fn offer(settings: &ProviderSettings, outbound: &Outbound, office: &Office) -> Result<Offer, PlanError> {
@@ -126,7 +131,7 @@ fn offer(settings: &ProviderSettings, outbound: &Outbound, office: &Office) -> R
 }
 
 /// The public URL first, then each host that a route names, under the same scheme and port.
-fn sites(settings: &Settings) -> Result<Vec<Arc<SiteOrigin>>, PlanError> {
+pub(super) fn sites(settings: &Settings) -> Result<Vec<Arc<SiteOrigin>>, PlanError> {
     let unusable = |url: &str| PlanError::Url(url.to_owned());
     let public = SiteOrigin::new(&settings.public_url).ok_or_else(|| unusable(settings.public_url.as_str()))?;
     let mut sites = vec![Arc::new(public)];
@@ -141,7 +146,7 @@ fn sites(settings: &Settings) -> Result<Vec<Arc<SiteOrigin>>, PlanError> {
     Ok(sites)
 }
 
-fn upstream(settings: &UpstreamSettings) -> Result<UpstreamPlan, PlanError> {
+pub(super) fn upstream(settings: &UpstreamSettings) -> Result<UpstreamPlan, PlanError> {
     let unusable = || PlanError::Url(settings.url.to_string());
     let origin = SiteOrigin::new(&settings.url).ok_or_else(unusable)?;
     Ok(UpstreamPlan {

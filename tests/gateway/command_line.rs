@@ -36,6 +36,24 @@ fn a_config_file_that_is_not_there_is_a_mistake() {
     }
 }
 
+/// `check` and `serve` find the same mistakes, those too that only show when the settings are put to work.
+#[test]
+fn what_only_a_start_would_show_is_told_by_check_and_by_serve() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = folder.path().join("portcullis.toml");
+    let config = GatewayConfig::new("https://app.example.com")
+        .provider("https://login.example.com", "a client secret")
+        .raw("[upstreams.app]\nurl = \"http://127.0.0.1:3000\"\nheaders = { \"X-Who\" = \"{nobody}\" }");
+    std::fs::write(&file, config.text()).expect("a file can be written");
+    for command in ["check", "serve"] {
+        let ran = run(&[command, "--config", file.to_str().expect("a plain path")]);
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        assert!(ran.err.contains("error: upstreams.app.headers.X-Who: `{nobody}` is no placeholder"), "{}", ran.err);
+        assert!(ran.err.contains("^^^^^^^^^^"), "the place is shown: {}", ran.err);
+        assert_eq!(ran.out, "", "nothing was ready");
+    }
+}
+
 #[test]
 fn an_unknown_command_is_explained() {
     let ran = run(&["srve"]);

@@ -1,0 +1,157 @@
+//! What can be told of settings before anything runs: every part of the plan that needs no network and no back office is made,
+//! and thrown away. So `check` finds what a start would stumble over, and a start tells all of it at once.
+
+use std::collections::BTreeMap;
+
+use super::plan::{self, PlanError};
+use crate::base::clock::Clock;
+use crate::config::finding::Finding;
+use crate::config::settings::{ProviderSettings, Settings, UpstreamSettings};
+use crate::gate::route::RouteTable;
+use crate::identity::headers::{IdentityError, IdentityHeaders, protected_names};
+use crate::provider::{Outbound, Provider, ProviderFault};
+use crate::seal::keyring::Keyring;
+
+/// Every mistake that shows when the settings are put to work, each with the key that it is about. Reads the files that the
+/// settings name and `environment`; touches no network.
+pub fn prove(settings: &Settings, environment: &BTreeMap<String, String>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Err(error) = Keyring::load(&settings.session.keys) {
+        findings.push(Finding::in_key(&["session", "keys"], error.to_string()));
+    }
+    if let Err(error) = plan::sites(settings) {
+        findings.push(Finding::in_key(&["public_url"], error.to_string()));
+    }
+    if let Err(error) = RouteTable::compile(&settings.routes) {
+        findings.push(Finding::in_key(&["routes"], error.to_string()));
+    }
+    if let Err(error) = protected_names(&settings.upstreams) {
+        findings.push(Finding::in_key(&["upstreams"], error.to_string()));
+    }
+    if let Some(tls) = settings.tls.as_ref()
+        && let Err(error) = super::acceptor(tls)
+    {
+        let text = error.to_string();
+        findings.push(Finding::in_key(&["tls"], text.trim_start_matches("[tls]: ")));
+    }
+    for upstream in &settings.upstreams {
+        prove_upstream(upstream, &mut findings);
+    }
+    let outbound = plan::outbound(settings, environment).unwrap_or_else(|fault| {
+        findings.push(Finding::in_variable(&fault.variable, "is no proxy that can be used; write http://host:port"));
+        Outbound::default()
+    });
+    findings.extend(settings.providers.iter().filter_map(|provider| prove_provider(provider, &outbound)));
+    findings
+}
+
+/// Each own header by itself first, since a plan stops at the first that is wrong.
+fn prove_upstream(settings: &UpstreamSettings, findings: &mut Vec<Finding>) {
+    let mut without_headers = UpstreamSettings { headers: Vec::new(), ..settings.clone() };
+    for (name, template) in &settings.headers {
+        without_headers.headers = vec![(name.clone(), template.clone())];
+        if let Err(error) = IdentityHeaders::compile(&without_headers) {
+            let text = match error {
+                IdentityError::Template { cause, .. } => cause.to_string(),
+                other => other.to_string(),
+            };
+            findings.push(Finding::in_key(&["upstreams", &settings.name, "headers", name.as_str()], text));
+        }
+    }
+    without_headers.headers.clear();
+    let Err(error) = plan::upstream(&without_headers) else { return };
+    let (key, text) = match &error {
+        PlanError::UpstreamTls { cause, .. } if settings.ca.is_some() => ("ca", cause.to_string()),
+        PlanError::UpstreamTls { cause, .. } => ("url", cause.to_string()),
+        PlanError::Identity(_) => ("identity", error.to_string()),
+        _ => ("url", error.to_string()),
+    };
+    findings.push(Finding::in_key(&["upstreams", &settings.name, key], text));
+}
+
+fn prove_provider(settings: &ProviderSettings, outbound: &Outbound) -> Option<Finding> {
+    let fault = Provider::new(settings.clone(), Clock::System, outbound.clone()).err()?;
+    let text = match fault {
+        ProviderFault::Misconfigured { reason, .. } => reason,
+        other => other.to_string(),
+    };
+    // What is wrong with one key begins with its name; what is left has to do with certificates.
+    let named = text.strip_prefix('`').and_then(|rest| rest.split('`').next()).map(str::to_owned);
+    let key = named.as_deref().unwrap_or(if settings.ca.is_some() { "ca" } else { "issuer" });
+    Some(match key {
+        "max_age" => Finding::in_key(&["providers", &settings.name, "authorization_parameters", key], text),
+        key => Finding::in_key(&["providers", &settings.name, key], text),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{LoadRequest, load_proving};
+
+    fn told(folder: &Path, provider: &str, rest: &str, variable: Option<(&str, &str)>) -> String {
+        let text = format!(
+            "public_url = \"https://app.example.com\"\n[session]\nkeys = [{{ file = {:?} }}]\n[providers.corp]\n\
+             issuer = \"https://login.example.com\"\nclient_id = \"app\"\n{provider}\n[upstreams.app]\n{rest}\n",
+            folder.join("key"),
+        );
+        std::fs::write(folder.join("key"), crate::base::random::token().unwrap()).unwrap();
+        let environment: BTreeMap<String, String> =
+            variable.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let request = LoadRequest { text: Some(text), environment: environment.clone(), ..LoadRequest::default() };
+        load_proving(&request, |settings| prove(settings, &environment))
+            .map(|_| ())
+            .map_err(|told| told.to_string())
+            .err()
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn what_only_later_rooms_know_is_told_with_its_key_and_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = "url = \"http://127.0.0.1:1\"";
+        assert_eq!(told(folder.path(), "", plain, None), "");
+        let bad = folder.path().join("ca.pem");
+        // Base64 that is no certificate: its form is right, and only TLS knows better.
+        std::fs::write(&bad, "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n").unwrap();
+        let headers =
+            "[upstreams.app.headers]\nX-Team = \"{claims.team}\"\nX-Who = \"{nobody}\"\nX-Other = \"{noone}\"";
+        for (provider, rest, variable, expected) in [
+            (
+                "",
+                format!("{plain}\n{headers}"),
+                None,
+                &["upstreams.app.headers.X-Who: ", "built-in.toml:", "X-Other: ", "2 mistakes"][..],
+            ),
+            ("", format!("url = \"https://127.0.0.1:1\"\nca = {bad:?}"), None, &["upstreams.app.ca: ", "1 mistake"]),
+            (
+                "[providers.corp.authorization_parameters]\nmax_age = \"soon\"",
+                plain.to_owned(),
+                None,
+                &["authorization_parameters.max_age: ", "whole number"],
+            ),
+            (
+                "",
+                plain.to_owned(),
+                Some(("HTTPS_PROXY", "socks5://u:hush@p:1")),
+                &["environment variable HTTPS_PROXY: error", "  = write http://host:port"],
+            ),
+        ] {
+            let told = told(folder.path(), provider, &rest, variable);
+            for part in expected {
+                assert!(told.contains(part), "no {part} in:\n{told}");
+            }
+            assert!(!told.contains("hush"), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_already_is_not_told_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let rest = "url = \"127.0.0.1:1\"\nidle_timeout = \"soon\"\n[[routes]]\npath = \"/x\"\nallow = \"everyone\"\n[[routes]]\npath = \"/x\"\nallow = \"everyone\"";
+        let told = told(folder.path(), "", rest, Some(("ALL_PROXY", "socks5://p:1")));
+        assert!(told.contains("4 mistakes"), "{told}");
+    }
+}
