@@ -9,7 +9,15 @@ use crate::config::LoadRequest;
 
 /// A reverse proxy that signs people in.
 #[derive(Debug, Parser)]
-#[command(name = "portcullis", version, about, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "portcullis",
+    version,
+    about,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = "To see it work: portcullis demo\n\n\
+        Exit codes: 0 all is well, 1 mistakes in the config, 2 anything else that went wrong."
+)]
 pub(crate) struct Arguments {
     /// What to do.
     #[command(subcommand)]
@@ -19,7 +27,7 @@ pub(crate) struct Arguments {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve requests until told to stop.
+    /// Serve requests until SIGTERM or SIGINT; prints `ready` and its addresses once it accepts connections.
     Serve(ConfigArgs),
     /// Tell every mistake in a config; exit 1 if there is one. Uses no network.
     Check(ConfigArgs),
@@ -51,7 +59,7 @@ impl ConfigArgs {
 /// How to run the demo.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// Where it listens.
+    /// Where it listens: an address of this machine alone. Port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
 }

@@ -31,6 +31,7 @@ pub(crate) fn run(args: &ConfigArgs) -> ExitCode {
             return ExitCode::from(FAILED);
         }
     };
+    tell_start(&settings, running.addresses());
     output::say(format_args!("ready {}", running.addresses().join(" ")));
     match running.serve_until_signal() {
         Ok(()) => ExitCode::SUCCESS,
@@ -48,6 +49,19 @@ pub(super) fn start_log(settings: &Settings) -> Result<(), log::BadFilter> {
         LogFormat::Json => Shape::Json,
     };
     log::start(shape, &settings.log.level)
+}
+
+fn tell_start(settings: &Settings, addresses: &[String]) {
+    let names = |names: Vec<&str>| names.join(" ");
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        public_url = %settings.public_url.origin().ascii_serialization(),
+        listeners = addresses.join(" "),
+        providers = names(settings.providers.iter().map(|provider| &*provider.name).collect()),
+        upstreams = names(settings.upstreams.iter().map(|upstream| &*upstream.name).collect()),
+        routes = settings.routes.len(),
+        "serving"
+    );
 }
 
 fn tell_dangers(settings: &Settings) {

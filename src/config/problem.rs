@@ -24,7 +24,7 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: error: {}", self.place, told(&self.key, &self.message))?;
+        write!(f, "{}: error: {}", self.place, told(&self.place, &self.key, &self.message))?;
         if !self.snippet.is_empty() {
             write!(f, "\n{}", self.snippet)?;
         }
@@ -64,9 +64,10 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// A message after the key that it is about.
-fn told(key: &str, message: &str) -> String {
-    if key.is_empty() { message.to_owned() } else { format!("{key}: {message}") }
+/// A message after the key that it is about, unless the place has told that already.
+fn told(place: &str, key: &str, message: &str) -> String {
+    let argument = place.strip_prefix("argument --set ");
+    if key.is_empty() || argument == Some(key) { message.to_owned() } else { format!("{key}: {message}") }
 }
 
 /// Looks the places up and writes the mistakes out, in the order of sources and lines.
@@ -96,8 +97,8 @@ pub(super) fn write_out(mut drafts: Vec<Draft>, layers: &[Layer]) -> Vec<Problem
 
 /// A warning in one line: place, what, fix.
 pub(super) fn one_line(draft: &Draft, layers: &[Layer]) -> String {
-    let what = told(&key_in_full(&draft.place, layers), &draft.wrong.message);
-    let mut text = format!("{}: {what}", place_text(&draft.place, layers));
+    let place = place_text(&draft.place, layers);
+    let mut text = format!("{place}: {}", told(&place, &key_in_full(&draft.place, layers), &draft.wrong.message));
     for note in &draft.wrong.notes {
         text.push_str("; ");
         text.push_str(note);

@@ -13,12 +13,24 @@ const BACKLOG: i32 = 4096;
 
 /// A socket that can't be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("can't listen on {address}: {cause}")]
+#[error("can't listen on {address}: {cause}{}", fix(cause))]
 pub struct ListenError {
     /// The address as configured.
     pub address: String,
     /// What the system said.
     pub cause: io::Error,
+}
+
+/// What an operator can do about it.
+fn fix(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::AddrInUse => "; another program listens there: stop it, or choose another address in `listen`",
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address: mend it in `listen`",
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need the capability CAP_NET_BIND_SERVICE: give us that, or choose a higher port in `listen`"
+        }
+        _ => "",
+    }
 }
 
 /// `count` listeners on one TCP address. Port 0 takes a free port, the same for all of them.

@@ -72,14 +72,15 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         .thread_name("office")
         .enable_all()
         .build()?;
+    // Sockets first: a start that fails because a port is taken has asked no provider for anything.
+    let count = settings.workers.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let opened = open(settings, count)?;
     let plan = Arc::new(plan::assemble(settings, &Office::new(office.handle().clone()))?);
     let shape = match settings.log.format {
         LogFormat::Text => Shape::Text,
         LogFormat::Json => Shape::Json,
     };
     let access = AccessLog::start(shape)?;
-    let count = settings.workers.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-    let opened = open(settings, count)?;
     let readiness = Readiness::default();
     if let Some(ListenAddress::Tcp(address)) = &settings.listen.admin {
         let listener = admin::listen(*address)?;

@@ -38,7 +38,8 @@ pub fn prove(settings: &Settings, environment: &BTreeMap<String, String>) -> Vec
         prove_upstream(upstream, &mut findings);
     }
     let outbound = plan::outbound(settings, environment).unwrap_or_else(|fault| {
-        findings.push(Finding::in_variable(&fault.variable, "is no proxy that can be used; write http://host:port"));
+        findings
+            .push(Finding::in_variable(&fault.variable, "this is no proxy that can be used; write http://host:port"));
         Outbound::default()
     });
     findings.extend(settings.providers.iter().filter_map(|provider| prove_provider(provider, &outbound)));

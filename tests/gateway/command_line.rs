@@ -55,6 +55,48 @@ fn what_only_a_start_would_show_is_told_by_check_and_by_serve() {
 }
 
 #[test]
+fn a_port_that_is_taken_is_told_with_the_way_out() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("it has an address").to_string();
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = folder.path().join("portcullis.toml");
+    let config = GatewayConfig::new("https://app.example.com")
+        .provider("https://login.example.com", "a client secret")
+        .upstream("app", "http://127.0.0.1:3000");
+    std::fs::write(&file, config.text()).expect("a file can be written");
+    let file = file.to_str().expect("a plain path");
+    let ran = run(&["serve", "--config", file, "--set", &format!("listen.http={address}")]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{ran:?}");
+    for part in [address.as_str(), "can't listen", "another program listens there"] {
+        assert!(ran.err.contains(part), "no {part} in:\n{}", ran.err);
+    }
+}
+
+/// What is on standard output is for programs: one line, and nothing else. What is dangerous is for people to read.
+#[test]
+fn a_start_says_ready_once_and_lists_warnings_and_dangers() {
+    let config = GatewayConfig::new("https://app.example.com")
+        .provider("http://127.0.0.1:1", "a client secret")
+        .upstream("app", "http://127.0.0.1:3000")
+        .raw("[trusted_proxies]\nnetworks = [\"0.0.0.0/0\"]\ninsecure_trust_every_proxy = true")
+        .variable("PORTCULLIS_SESSION__KEYS", "[]");
+    let mut gateway = config.start();
+    assert!(gateway.stop().success());
+    let (out, err) = gateway.process().streams();
+    assert_eq!(out.lines().count(), 1, "{out}");
+    assert_eq!(out, format!("ready {}", gateway.url()));
+    for part in [
+        "dangerous setting: trusted_proxies.insecure_trust_every_proxy",
+        "`session.keys` has no key",
+        "portcullis keygen",
+        concat!("serving version=\"", env!("CARGO_PKG_VERSION"), "\""),
+        "routes=1",
+    ] {
+        assert!(err.contains(part), "no {part} in:\n{err}");
+    }
+}
+
+#[test]
 fn an_unknown_command_is_explained() {
     let ran = run(&["srve"]);
     assert_eq!(ran.code, Some(2), "{ran:?}");

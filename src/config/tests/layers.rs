@@ -117,11 +117,11 @@ environment variable PORTCULLIS_SESION__IDLE: error: sesion: `sesion` is no key 
   = did you mean `session`?
   = allowed here: drain, limits, listen, log, prefix, providers, public_url, return_to, routes, session, tls, trusted_proxies, upstreams, workers
 
-argument --set prefix: error: prefix: a path begins with `/`
+argument --set prefix: error: a path begins with `/`
   = write "/auth"
   = allowed: "/x" for one path, "/x/*" for all below it, "/*" for everything
 
-argument --set workers: error: workers: an `=` is missing
+argument --set workers: error: an `=` is missing
   = write --set session.idle=8h
 
 9 mistakes in the config"#;
