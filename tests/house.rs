@@ -28,10 +28,21 @@ const WING_STANDS_ON: &[&str] = &["base", "jose", "net", "http", "observe"];
 const LONGEST_FILE: usize = 500;
 
 fn sources() -> Vec<(PathBuf, String)> {
-    let mut found = Vec::new();
-    collect(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut found);
+    let found = files_in("src");
     assert!(found.len() > 20, "the check found only {} files, so it looks in the wrong place", found.len());
     found
+}
+
+fn files_in(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut found);
+    found
+}
+
+/// The lines that are code, numbered from 1, without their comments; those of a module `tests` are left out.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let shipped = text.split_once("\n#[cfg(test)]\nmod tests {").map_or(text, |(shipped, _)| shipped);
+    shipped.lines().enumerate().map(|(number, line)| (number + 1, line.split("//").next().unwrap_or_default()))
 }
 
 fn collect(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
@@ -117,6 +128,79 @@ fn files_are_short_and_say_what_they_are_for() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn tests_and_benches_say_what_they_are_for_too() {
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for (path, text) in files_in("tests").into_iter().chain(files_in("benches")) {
+        seen += 1;
+        let lines = text.lines().count();
+        if lines > LONGEST_FILE {
+            wrong.push(format!("{}: {lines} lines, at most {LONGEST_FILE}", path.display()));
+        }
+        if !text.lines().next().is_some_and(|first| first.starts_with("//! ")) {
+            wrong.push(format!("{}: its first line says nothing of what it is for", path.display()));
+        }
+    }
+    assert!(seen > 20, "the check saw only {seen} files");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The lints refuse these too; this holds where a lint was allowed.
+#[test]
+fn nothing_is_left_to_be_done_later() {
+    let marks = ["dbg!(", "todo!(", "unimplemented!(", "unreachable_unchecked", "process::exit("];
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for (path, text) in sources() {
+        for (number, line) in code(&text) {
+            seen += 1;
+            for mark in marks.iter().filter(|mark| line.contains(**mark)) {
+                wrong.push(format!("{}:{number}: {mark}", path.display()));
+            }
+        }
+        for (number, line) in text.lines().enumerate() {
+            if ["TODO", "FIXME", "XXX"].iter().any(|mark| line.contains(mark)) {
+                wrong.push(format!("{}:{}: a note to do something later", path.display(), number + 1));
+            }
+        }
+    }
+    assert!(seen > 5_000, "the check saw only {seen} lines");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What every operator reads must stay true: a test compares the annotated config with the keys that are read.
+#[test]
+fn the_reference_config_has_its_drift_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let test = fs::read_to_string(root.join("src/config/tests/reference.rs")).expect("the drift test is there");
+    assert!(test.contains("config/portcullis.toml") && test.contains("#[test]"), "it compares the reference config");
+    assert!(root.join("config/portcullis.toml").is_file());
+}
+
+/// Every dependency is named somewhere in the code.
+#[test]
+fn every_dependency_is_used() {
+    let manifest = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).expect("there is a manifest");
+    let names = |table: &str| -> Vec<String> {
+        let lines = manifest.lines().skip_while(|line| line.trim() != table).skip(1);
+        let lines = lines.take_while(|line| !line.starts_with('['));
+        let names = lines.filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
+        names.map(|(name, _)| name.trim().replace('-', "_")).collect()
+    };
+    let texts = |folders: &[&str]| -> String {
+        folders.iter().flat_map(|folder| files_in(folder)).map(|(_, text)| text).collect()
+    };
+    let uses = |text: &str, name: &str| text.contains(&format!("{name}::")) || text.contains(&format!("use {name};"));
+    let (shipped, tried) = (texts(&["src"]), texts(&["src", "tests", "benches"]));
+    let (needed, for_tests) = (names("[dependencies]"), names("[dev-dependencies]"));
+    assert!(needed.len() > 20 && !for_tests.is_empty(), "the manifest is read wrongly: {needed:?} {for_tests:?}");
+    let unused: Vec<&String> = needed.iter().filter(|name| !uses(&shipped, name)).collect();
+    assert!(unused.is_empty(), "no file below src uses {unused:?}");
+    let unused: Vec<&String> = for_tests.iter().filter(|name| !uses(&tried, name)).collect();
+    assert!(unused.is_empty(), "no test uses {unused:?}");
 }
 
 #[test]

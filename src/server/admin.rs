@@ -31,7 +31,7 @@ impl Readiness {
 }
 
 /// Answers on `listener` until the office closes.
-pub async fn serve(listener: TcpListener, readiness: Readiness) {
+pub async fn serve(listener: TcpListener, readiness: Readiness) -> ! {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;

@@ -78,7 +78,8 @@ fn prove_provider(settings: &ProviderSettings, outbound: &Outbound) -> Option<Fi
     };
     // What is wrong with one key begins with its name; what is left has to do with certificates.
     let named = text.strip_prefix('`').and_then(|rest| rest.split('`').next()).map(str::to_owned);
-    let key = named.as_deref().unwrap_or(if settings.ca.is_some() { "ca" } else { "issuer" });
+    let otherwise = if settings.ca.is_some() { "ca" } else { "issuer" };
+    let key = named.as_deref().unwrap_or(otherwise);
     Some(match key {
         "max_age" => Finding::in_key(&["providers", &settings.name, "authorization_parameters", key], text),
         key => Finding::in_key(&["providers", &settings.name, key], text),

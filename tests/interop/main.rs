@@ -1,4 +1,4 @@
-//! The gateway beside programs that we did not write: an independent `OpenID` provider, an ordinary Django project.
+//! The gateway beside programs that we did not write: an independent `OpenID` provider, an ordinary Django project, nginx in front.
 
 #![allow(
     clippy::expect_used,
@@ -14,4 +14,5 @@
 mod support;
 
 mod django;
+mod front_nginx;
 mod oidc_provider;

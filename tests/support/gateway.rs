@@ -206,6 +206,11 @@ impl Gateway {
         self.process.logs()
     }
 
+    /// Waits until `needle` stands in what it wrote; whether it came.
+    pub fn logs_come_to_hold(&self, needle: &str) -> bool {
+        self.process.logs_come_to_hold(needle, PATIENCE)
+    }
+
     /// Its process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process

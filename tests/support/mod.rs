@@ -15,6 +15,7 @@ pub mod jar;
 pub mod parts;
 pub mod process;
 pub mod provider;
+pub mod tls_tunnel;
 pub mod upstream;
 pub mod webdriver;
 pub mod websocket;

@@ -19,6 +19,8 @@ pub enum Part {
     Django,
     /// Chromium and its driver.
     Chromium,
+    /// Debian's nginx.
+    Nginx,
 }
 
 impl Part {
@@ -27,6 +29,7 @@ impl Part {
             Self::OidcProvider => "oidc-provider",
             Self::Django => "django",
             Self::Chromium => "chromium",
+            Self::Nginx => "nginx",
         }
     }
 
@@ -35,6 +38,7 @@ impl Part {
             Self::OidcProvider => installed("oidc-provider/.installed").is_file() && on_path("node"),
             Self::Django => installed("django/.installed").is_file(),
             Self::Chromium => on_path("chromium") && on_path("chromedriver"),
+            Self::Nginx => nginx().is_some(),
         }
     }
 }
@@ -141,7 +145,16 @@ fn installed(path: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/parts")).join(path)
 }
 
+/// Debian's nginx, which stands where only root looks for programs.
+pub fn nginx() -> Option<PathBuf> {
+    found("nginx").or_else(|| Some(PathBuf::from("/usr/sbin/nginx")).filter(|path| path.is_file()))
+}
+
 fn on_path(program: &str) -> bool {
+    found(program).is_some()
+}
+
+fn found(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
