@@ -13,8 +13,17 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod class_39_subjects;
+mod class_41_algorithms;
+mod class_42_keys_in_tokens;
+mod class_43_key_ids;
+mod class_45_token_text;
 mod command_line;
 mod configs;
 mod session_keys;
+mod conformance_basic;
+mod conformance_config;
+mod conformance_logout;
+mod sign_ins;
 mod signed_out;
 mod supports;
