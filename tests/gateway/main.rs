@@ -13,17 +13,28 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access_log;
+mod class_12_claims_in_headers;
 mod class_39_subjects;
 mod class_41_algorithms;
 mod class_42_keys_in_tokens;
 mod class_43_key_ids;
 mod class_45_token_text;
+mod class_50_token_leakage;
+mod class_51_log_injection;
+mod class_52_inside_addresses;
+mod class_53_provider_answers;
+mod class_54_moved_endpoints;
+mod class_57_fuzzed_endpoints;
 mod command_line;
 mod configs;
 mod session_keys;
 mod conformance_basic;
 mod conformance_config;
 mod conformance_logout;
+mod graceful_stop;
+mod provider_outage;
+mod provider_settings;
 mod sign_ins;
 mod signed_out;
 mod supports;

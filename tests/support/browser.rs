@@ -105,7 +105,7 @@ impl Browser {
     }
 
     /// Opens `url` and does what a person does on the way until they are on a page of its origin again that is no login page:
-    /// chooses the first provider, gives `user` and a password, agrees to what the provider asks.
+    /// chooses the first provider, gives `user` and a password, agrees to what the provider asks. A refusal there ends it too.
     ///
     /// # Panics
     /// When that takes more than a few pages, or a page on the way offers nothing to do.
@@ -115,7 +115,7 @@ impl Browser {
         let mut trail = std::mem::take(&mut self.trail);
         for _ in 0..MAX_STEPS {
             let at_home = page.url.origin() == origin;
-            if at_home && !page.url.path().contains("/.auth/login") {
+            if at_home && (page.response.status >= 400 || !page.url.path().contains("/.auth/login")) {
                 self.trail = trail;
                 return page;
             }

@@ -3,7 +3,7 @@
 //! Rules, each with a test:
 //! 1. `issuer` in the document is the configured one, byte for byte (section 4.3).
 //! 2. Every endpoint is `https`, or `http` where the issuer itself is; none has a user, password or fragment.
-//! 3. No token or user information endpoint is at the home of another configured provider.
+//! 3. No authorization, token or user information endpoint is at the home of another configured provider.
 //! 4. An endpoint that moves to another origin while we run is not followed.
 
 use std::sync::Arc;
@@ -101,13 +101,14 @@ impl Home {
         (secure && plain && url.has_host()).then_some(url)
     }
 
-    /// Our secret and the person's tokens go to nobody else's host (RFC 9700, section 4.4).
+    /// Our secret and the person's tokens go to nobody else's host, and nobody signs in at one provider for another, whose
+    /// code would then be redeemed at the wrong place (RFC 9700, section 4.4).
     pub(super) fn check_neighbours(&self, metadata: &Metadata) -> Result<(), ProviderFault> {
         let own = self.url.origin();
         let settled = self.neighbours.settle(&self.provider, &own, &metadata.token.origin());
         let stranger = settled.err().or_else(|| {
-            let userinfo = metadata.userinfo.as_ref()?.origin();
-            self.neighbours.stranger_at(&self.provider, &own, &userinfo)
+            let mut further = std::iter::once(&metadata.authorization).chain(&metadata.userinfo);
+            further.find_map(|endpoint| self.neighbours.stranger_at(&self.provider, &own, &endpoint.origin()))
         });
         match stranger {
             None => Ok(()),

@@ -132,4 +132,7 @@ fn endpoints_at_another_providers_home_are_refused() {
     found = metadata("https://idp.example");
     found.userinfo = Some(Url::parse("https://good.example/userinfo").unwrap());
     assert!(matches!(home.check_neighbours(&found), Err(ProviderFault::Untrusted { .. })));
+    found = metadata("https://idp.example");
+    found.authorization = Url::parse("https://good.example/authorize").unwrap();
+    assert!(matches!(home.check_neighbours(&found), Err(ProviderFault::Untrusted { .. })));
 }
