@@ -67,6 +67,8 @@ fn requests_in_flight_finish_and_new_connections_are_refused() {
         let status = gateway.process().wait(PATIENCE).expect("it ends");
         assert_eq!(status.code(), Some(0), "{}", gateway.logs());
         assert_eq!(upstream.count(), 3, "nothing was sent twice");
+        let (_, err) = gateway.process().streams();
+        assert_eq!(err.matches(" path=\"/slow\" ").count(), 2, "the last requests are told too: {err}");
         drop(idle);
     }
 }

@@ -189,3 +189,6 @@ impl Book {
         KeySet::parse(&answer.body).map_err(|fault| ProviderFault::untrusted(provider, fault.to_string()))
     }
 }
+
+#[cfg(test)]
+mod tests;
