@@ -3,11 +3,12 @@
 //! A line holds no query (it may carry a code), no claim and no header; every text in it is escaped, so that nothing a visitor sends can
 //! begin a line of its own or move a terminal's cursor.
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::log::Shape;
@@ -45,12 +46,33 @@ pub struct Entry<'a> {
     pub total: Duration,
 }
 
-/// Where entries go. Cheap to clone.
+/// How long the end of a log waits for its last lines to be written: a stuck terminal must not keep the process alive.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// Where entries go. Cheap to clone; when the last clone goes, what is waiting is written first.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
-    lines: Option<SyncSender<String>>,
+    writer: Option<Arc<Writer>>,
     shape: Shape,
     dropped: Arc<AtomicU64>,
+}
+
+/// The way to the thread that writes.
+#[derive(Debug)]
+struct Writer {
+    /// There until the end: the thread ends when it is gone.
+    lines: Option<SyncSender<String>>,
+    /// Ends when the thread has written all.
+    ended: Mutex<Receiver<Infallible>>,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.lines.take();
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // Either the thread has let go of its side, or it takes too long: in both cases there is no more to wait for.
+        let _over = ended.recv_timeout(LAST_LINES);
+    }
 }
 
 impl AccessLog {
@@ -61,27 +83,32 @@ impl AccessLog {
     pub fn start(shape: Shape) -> std::io::Result<Self> {
         let dropped = Arc::new(AtomicU64::new(0));
         if !tracing::enabled!(target: "access", tracing::Level::INFO) {
-            return Ok(Self { lines: None, shape, dropped });
+            return Ok(Self { writer: None, shape, dropped });
         }
         let (lines, waiting) = sync_channel(WAITING_LINES);
+        let (ends, ended) = channel::<Infallible>();
         let counter = Arc::clone(&dropped);
-        drop(std::thread::Builder::new().name("access-log".to_owned()).spawn(move || write_all(&waiting, &counter))?);
-        Ok(Self { lines: Some(lines), shape, dropped })
+        drop(std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+            write_all(&waiting, &counter);
+            drop(ends);
+        })?);
+        let writer = Writer { lines: Some(lines), ended: Mutex::new(ended) };
+        Ok(Self { writer: Some(Arc::new(writer)), shape, dropped })
     }
 
     /// A log that keeps nothing.
     pub fn off() -> Self {
-        Self { lines: None, shape: Shape::Text, dropped: Arc::new(AtomicU64::new(0)) }
+        Self { writer: None, shape: Shape::Text, dropped: Arc::new(AtomicU64::new(0)) }
     }
 
     /// Whether anybody reads: when not, an entry need not be made.
     pub const fn is_on(&self) -> bool {
-        self.lines.is_some()
+        self.writer.is_some()
     }
 
     /// Writes one entry.
     pub fn record(&self, entry: &Entry<'_>) {
-        let Some(lines) = &self.lines else { return };
+        let Some(lines) = self.writer.as_ref().and_then(|writer| writer.lines.as_ref()) else { return };
         let line = match self.shape {
             Shape::Text => text(entry),
             Shape::Json => json(entry),

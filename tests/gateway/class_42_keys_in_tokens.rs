@@ -20,7 +20,7 @@ fn keys_in_the_header_are_neither_used_nor_fetched() {
         IdTokenFault::EmbeddedKey,
         IdTokenFault::EmbeddedCertificate,
         IdTokenFault::KeyUrl(url.clone()),
-        IdTokenFault::CertificateUrl(url.clone()),
+        IdTokenFault::CertificateUrl(url),
     ] {
         let what = format!("{fault:?}");
         scene.control().once(fault);

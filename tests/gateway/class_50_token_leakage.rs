@@ -140,8 +140,8 @@ fn nothing_leaks(format: &str) {
     for path in ["/app?q=1", "/plain", "/identified", "/public", "/admin", "/nothing", "/.auth/me", "/.auth/login"] {
         run.visit(&mut browser, path);
     }
-    run.visit(&mut browser, &callback[url::Position::BeforePath..].to_owned());
-    run.visit(&mut Browser::new(), &callback[url::Position::BeforePath..].to_owned());
+    run.visit(&mut browser, &callback[url::Position::BeforePath..]);
+    run.visit(&mut Browser::new(), &callback[url::Position::BeforePath..]);
     malformed_requests(&mut run, &browser);
     sign_ins_that_fail(&mut run);
     sign_out(&mut run, &mut browser);
@@ -149,7 +149,8 @@ fn nothing_leaks(format: &str) {
     let sent = run.scene.upstream.requests().first().and_then(|seen| seen.header("authorization").map(str::to_owned));
     let access_token = sent.expect("the upstream gets the token").trim_start_matches("Bearer ").to_owned();
     run.secrets.add("access token", &access_token);
-    for (number, token) in run.id_tokens.lock().expect("nobody panics with it").clone().iter().enumerate() {
+    let id_tokens = run.id_tokens.lock().expect("nobody panics with it").clone();
+    for (number, token) in id_tokens.iter().enumerate() {
         run.secrets.add(&format!("ID token {number}"), token);
         let signature = token.rsplit_once('.').expect("three parts").1;
         run.secrets.add(&format!("signature of ID token {number}"), signature);

@@ -96,7 +96,7 @@ fn idle_connections_and_no_requests_end_at_once() {
 #[test]
 fn the_drain_limit_ends_what_does_not_finish() {
     let (mut gateway, upstream) = start("1s");
-    upstream.on("/never", Answer::silence(Duration::from_secs(60)));
+    upstream.on("/never", Answer::silence(Duration::from_mins(1)));
     upstream.on("/socket", Answer::websocket());
     let client = gateway.client();
     let stuck = {
