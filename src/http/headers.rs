@@ -3,7 +3,8 @@
 //! They are removed before anything of ours is set, so that a client can't name one of ours in `Connection` and have it dropped.
 
 use http::header::{
-    CONNECTION, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, COOKIE, HeaderName, ORIGIN, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, REFERER, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue};
 
@@ -20,6 +21,19 @@ static HOP_BY_HOP: [HeaderName; 10] = [
     HeaderName::from_static("http2-settings"),
     PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION,
+];
+
+/// What a request is judged by. These are for every recipient, so `Connection` must not name them (RFC 9110, section 7.6.1), and
+/// naming them has no effect: nobody gets round a check of where a request comes from by having the header dropped before it.
+static END_TO_END: [HeaderName; 8] = [
+    AUTHORIZATION,
+    COOKIE,
+    ORIGIN,
+    REFERER,
+    HeaderName::from_static("sec-fetch-dest"),
+    HeaderName::from_static("sec-fetch-mode"),
+    HeaderName::from_static("sec-fetch-site"),
+    HeaderName::from_static("sec-fetch-user"),
 ];
 
 /// The hop-by-hop headers of one message, found while its headers are looked through, so that removing them looks up only what
@@ -62,6 +76,7 @@ impl HopByHop {
                 || option.eq_ignore_ascii_case(b"keep-alive")
                 || option.eq_ignore_ascii_case(b"close"))
                 && let Ok(name) = HeaderName::from_bytes(option)
+                && !END_TO_END.contains(&name)
             {
                 self.named.push(name);
             }
@@ -129,6 +144,16 @@ mod tests {
         ]);
         remove_hop_by_hop(&mut headers);
         assert_eq!(headers, map(&[("x-three", "3")]));
+    }
+
+    #[test]
+    fn connection_cannot_take_away_what_a_request_is_judged_by() {
+        for name in &END_TO_END {
+            let mut headers = map(&[("Connection", &format!("close, {}", name.as_str().to_ascii_uppercase()))]);
+            headers.insert(name, HeaderValue::from_static("x"));
+            remove_hop_by_hop(&mut headers);
+            assert_eq!(headers, map(&[(name.as_str(), "x")]));
+        }
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod class_52_inside_addresses;
 mod class_53_provider_answers;
 mod class_54_moved_endpoints;
 mod class_57_fuzzed_endpoints;
+mod attacks;
 mod command_line;
 mod configs;
 mod session_keys;
