@@ -3,8 +3,8 @@
 //! They are removed before anything of ours is set, so that a client can't name one of ours in `Connection` and have it dropped.
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, COOKIE, HeaderName, ORIGIN, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, REFERER, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, COOKIE, HeaderName, ORIGIN, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, REFERER, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue};
 

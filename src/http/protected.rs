@@ -67,12 +67,23 @@ const NAMES: &[&str] = &[
     "client-ip",
     "fastly-client-ip",
     "forwarded",
+    "front-end-https",
     "true-client-ip",
     "x-client-ip",
     "x-cluster-client-ip",
     "x-forwarded",
+    "x-host",
+    "x-http-destinationurl",
+    "x-http-host-override",
     "x-real-ip",
     "x-request-id",
+    "x-scheme",
+    "x-url-scheme",
+    // Application servers take these from a proxy on the same machine in place of the path of the request line.
+    "path-info",
+    "script-name",
+    "x-path-info",
+    "x-script-name",
     // A CGI upstream would take it for its own outgoing proxy.
     "proxy",
     // The method.
@@ -226,7 +237,8 @@ mod tests {
         "X-MS-TOKEN-AAD-ID-TOKEN", "X-WEBAUTH-USER", "SM_USER", "iv-user", "OAM_REMOTE_USER", "REMOTE_USER", "eppn",
         "Shib-Identity-Provider", "Impersonate-User", "X-Remote-Extra-Scopes", "X-Portcullis-Assertion",
         "X-Original-URL", "X-Rewrite-URL", "X-Real-IP", "Client-Cert", "Client-Cert-Chain", "X-SSL-Client-Verify",
-        "X-Request-Id", "Proxy", "X-HTTP-Method-Override", "X-Team",
+        "X-Request-Id", "Proxy", "X-HTTP-Method-Override", "X-Team", "X-Host", "X-HTTP-Host-Override", "X-Url-Scheme",
+        "Front-End-Https", "SCRIPT_NAME", "PATH_INFO", "X-Script-Name",
     ];
 
     #[test]

@@ -89,7 +89,8 @@ fn class_07_no_user_agent_or_health_path_opens_a_door() {
             assert_denied(&answer, agent);
         }
     }
-    for target in ["/ping", "/healthz", "/health", "/ready", "/metrics", "/robots.txt", "/debug/pprof/", "/oauth2/auth"] {
+    for target in ["/ping", "/healthz", "/health", "/ready", "/metrics", "/robots.txt", "/debug/pprof/", "/oauth2/auth"]
+    {
         assert_eq!(arena.get(target).header("User-Agent", "GoogleHC/1.0").send().status, 404, "{target}");
     }
     arena.assert_nothing_passed("a health check");
@@ -99,9 +100,10 @@ fn class_07_no_user_agent_or_health_path_opens_a_door() {
 fn class_08_every_method_meets_the_same_rule() {
     let arena = Arena::new();
     let bob = arena.cookie("bob");
-    for method in
-        ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "REPORT", "QUERY", "PURGE", "X", "M-SEARCH"]
-    {
+    for method in [
+        "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "REPORT", "QUERY", "PURGE", "X",
+        "M-SEARCH",
+    ] {
         assert_denied(&arena.request(method, "/app/x").send(), method);
         assert_denied(&arena.request(method, "/admin/x").header("Cookie", &bob).send(), method);
         assert_denied(&arena.request(method, "/nowhere").send(), method);
@@ -140,7 +142,8 @@ fn class_08_a_header_never_overrides_the_method() {
             .raw("[[routes]]\npath = \"/read/*\"\nallow = \"signed-in\"\nupstream = \"app\"")
             .raw("[[routes]]\npath = \"/only/*\"\nmethods = [\"GET\"]\nallow = \"everyone\"\nupstream = \"app\"")
     });
-    let names = ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X_HTTP_Method_Override", "x.method.override"];
+    let names =
+        ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X_HTTP_Method_Override", "x.method.override"];
     for name in names {
         assert_denied(&arena.request("DELETE", "/read/x").header(name, "GET").send(), name);
         assert_eq!(arena.request("DELETE", "/only/x").header(name, "GET").send().status, 404, "{name}");
@@ -167,9 +170,14 @@ fn class_08_spellings_of_the_host_meet_the_same_rule() {
             .raw("[[routes]]\nhost = \"app.example.com\"\npath = \"/x/*\"\nallow = \"signed-in\"\nupstream = \"app\"")
             .route("/*", "\"everyone\"", "app")
     });
-    for host in
-        ["app.example.com", "APP.EXAMPLE.COM", "app.example.com.", "App.Example.Com.:443", "app.example.com:80", "app.example.com:443"]
-    {
+    for host in [
+        "app.example.com",
+        "APP.EXAMPLE.COM",
+        "app.example.com.",
+        "App.Example.Com.:443",
+        "app.example.com:80",
+        "app.example.com:443",
+    ] {
         let client = arena.gateway.client().named(host);
         assert_denied(&client.get("/x/y").send(), host);
         assert_eq!(client.get("/open").send().status, 200, "{host}");
