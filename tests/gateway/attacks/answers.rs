@@ -34,8 +34,7 @@ fn class_02_hop_by_hop_headers_of_an_answer_end_here() {
 fn class_02_an_answer_cannot_name_what_protects_in_connection() {
     let arena = Arena::new();
     let alice = arena.cookie("alice");
-    let names = ["Cache-Control", "Set-Cookie", "Content-Security-Policy", "X-Frame-Options", "Content-Type", "Vary"];
-    let named = names.join(", ");
+    let named = "Cache-Control, Set-Cookie, Content-Security-Policy, X-Frame-Options, Content-Type, Vary";
     let answer = ask(
         &arena,
         &alice,

@@ -23,7 +23,7 @@ fn readings(path: &str) -> BTreeSet<Vec<u8>> {
     let mut known = BTreeSet::from([path.as_bytes().to_vec()]);
     let mut fresh: Vec<Vec<u8>> = known.iter().cloned().collect();
     while let Some(text) = fresh.pop() {
-        let ways: [fn(&[u8]) -> Vec<u8>; 8] =
+        let ways: [Way; 8] =
             [decoded, with_slashes, without_parameters, collapsed, without_dots, trimmed, cut, without_controls];
         for way in ways {
             let read = way(&text);
@@ -34,6 +34,9 @@ fn readings(path: &str) -> BTreeSet<Vec<u8>> {
     }
     known
 }
+
+/// One thing that some server does to a path.
+type Way = fn(&[u8]) -> Vec<u8>;
 
 fn decoded(path: &[u8]) -> Vec<u8> {
     percent_encoding::percent_decode(path).collect()

@@ -164,47 +164,22 @@ fn lengths() -> Vec<Mutation> {
         .collect()
 }
 
-/// Chunks that parsers read in different ways.
+/// Chunks that parsers read in different ways; each would be `hello` to some.
+#[rustfmt::skip]
+const CHUNKS: &[&str] = &[
+    "+5\r\nhello\r\n", "-5\r\nhello\r\n", "0x5\r\nhello\r\n", "5 \r\nhello\r\n", " 5\r\nhello\r\n", "\t5\r\nhello\r\n",
+    "5\t\r\nhello\r\n", "005\r\nhello\r\n", "5\nhello\r\n", "5\rhello\r\n", "5\r\nhello\n", "5\r\nhello\r", "5\r\nhello",
+    "5\r\r\nhello\r\n", "5;\r\nhello\r\n", "5;a=b\r\nhello\r\n", "5;a=\"\r\nhello\r\n", "5;a\nb\r\nhello\r\n",
+    "5;a\rb\r\nhello\r\n", "5;\x0b\r\nhello\r\n", "5\x0b\r\nhello\r\n", "5\0\r\nhello\r\n", "5,5\r\nhello\r\n",
+    "\r\n5\r\nhello\r\n", "100000000000000005\r\nhello\r\n", "fffffffffffffffffff5\r\nhello\r\n", "5\r\nhelloXX",
+    "5\r\nhell\r\n", "5\r\nhello\r\n\r\n", "g\r\nhello\r\n", "5_\r\nhello\r\n", "\u{ff15}\r\nhello\r\n",
+];
+
+/// Chunked bodies with those, with odd ends, and with trailers that would frame a message.
 fn chunks() -> Vec<Mutation> {
     let inner = "GET /public/smuggled HTTP/1.1\r\nHost: smuggled.example\r\n\r\n";
     let end = "0\r\n\r\n";
-    let mut bodies: Vec<String> = [
-        "+5\r\nhello\r\n",
-        "-5\r\nhello\r\n",
-        "0x5\r\nhello\r\n",
-        "5 \r\nhello\r\n",
-        " 5\r\nhello\r\n",
-        "\t5\r\nhello\r\n",
-        "5\t\r\nhello\r\n",
-        "005\r\nhello\r\n",
-        "5\nhello\r\n",
-        "5\rhello\r\n",
-        "5\r\nhello\n",
-        "5\r\nhello\r",
-        "5\r\nhello",
-        "5\r\r\nhello\r\n",
-        "5;\r\nhello\r\n",
-        "5;a=b\r\nhello\r\n",
-        "5;a=\"\r\nhello\r\n",
-        "5;a\nb\r\nhello\r\n",
-        "5;a\rb\r\nhello\r\n",
-        "5;\x0b\r\nhello\r\n",
-        "5\x0b\r\nhello\r\n",
-        "5\0\r\nhello\r\n",
-        "5,5\r\nhello\r\n",
-        "\r\n5\r\nhello\r\n",
-        "100000000000000005\r\nhello\r\n",
-        "fffffffffffffffffff5\r\nhello\r\n",
-        "5\r\nhelloXX",
-        "5\r\nhell\r\n",
-        "5\r\nhello\r\n\r\n",
-        "g\r\nhello\r\n",
-        "5_\r\nhello\r\n",
-        "\u{ff15}\r\nhello\r\n",
-    ]
-    .iter()
-    .map(|chunk| format!("{chunk}{end}"))
-    .collect();
+    let mut bodies: Vec<String> = CHUNKS.iter().map(|chunk| format!("{chunk}{end}")).collect();
     for last in [
         "0\r\n\n",
         "0\n\r\n",
