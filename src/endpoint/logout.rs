@@ -5,15 +5,17 @@
 //! 3. What a page loads as a part (`<img>`, frame) and what a browser fetches in advance does nothing, from wherever.
 //! 4. Without any word on where it comes from a `GET` counts as by hand, a `POST` doesn't: browsers send `Origin` with it.
 //! 5. The session here ends first, whatever becomes of the provider's (RP-Initiated Logout 1.0, section 2).
+//! 6. The way on is a page that goes on by itself, not a redirect: only a page of its own makes the browser put the private page
+//!    away, so that `/signed-out` can have it forgotten (see [`crate::endpoint::signed_out`]).
 
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use serde_json::json;
 
 use crate::base::random;
 use crate::endpoint::fault::internal;
 use crate::endpoint::origin::{Source, is_part_of_a_page, is_prefetch, source};
-use crate::endpoint::signed_out::{pending_cookie, signed_out_path};
+use crate::endpoint::signed_out::{forget_pages, pending_cookie, signed_out_path};
 use crate::endpoint::site::Site;
 use crate::http::body::Body;
 use crate::http::visit::{Caller, Visit};
@@ -21,9 +23,6 @@ use crate::page::answer::json as json_answer;
 use crate::page::html::Link;
 use crate::page::{self, Explanation, Question};
 use crate::session::model::Session;
-
-/// Has the browser forget pages that it keeps, so that the Back button shows nothing private (Clear Site Data, section 3.1).
-const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
 /// What becomes of a request to sign out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,17 +91,15 @@ fn end(site: &Site, visit: &Visit, parts: &Parts) -> Response<Body> {
             "signed out"
         );
     }
-    let pending = onward.as_ref().and_then(|_| pending_cookie(site, visit, &state));
-    let response = page::with_cookies(farewell(site, visit, parts, onward.as_deref()), pending);
+    let pending = if visit.caller == Caller::Browser { pending_cookie(site, visit, &state) } else { None };
+    let response = page::with_cookies(farewell(site, visit, onward), pending);
     forget(site, parts, response)
 }
 
 /// Everything that this browser holds of ours goes.
 fn forget(site: &Site, parts: &Parts, response: Response<Body>) -> Response<Body> {
-    let mut response = page::with_cookies(response, site.sessions.clear(&parts.headers));
-    response = page::with_cookies(response, site.flows.clear_all(&parts.headers));
-    response.headers_mut().insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
-    response
+    let response = page::with_cookies(response, site.sessions.clear(&parts.headers));
+    forget_pages(page::with_cookies(response, site.flows.clear_all(&parts.headers)))
 }
 
 /// Where the provider ends its own session.
@@ -121,16 +118,13 @@ fn id_token_hint(caller: Caller, session: &Session) -> Option<&str> {
     }
 }
 
-fn farewell(site: &Site, visit: &Visit, parts: &Parts, end_session: Option<&str>) -> Response<Body> {
+fn farewell(site: &Site, visit: &Visit, end_session: Option<String>) -> Response<Body> {
     if visit.caller == Caller::Program {
         let value = json!({ "signed_out": true, "end_session": end_session });
         return json_answer(visit.into(), StatusCode::OK, &value);
     }
-    match end_session {
-        Some(url) if parts.method == Method::POST => page::onward(visit, "Signing you out", url),
-        Some(url) => page::redirect(visit, StatusCode::FOUND, url),
-        None => page::redirect(visit, StatusCode::SEE_OTHER, &visit.site.at(&signed_out_path(site))),
-    }
+    let next = end_session.unwrap_or_else(|| visit.site.at(&signed_out_path(site)));
+    page::onward(visit, "Signing you out", &next)
 }
 
 #[cfg(test)]
@@ -179,8 +173,6 @@ mod tests {
         let site = site(&["corp"]);
         let parts = get("/.auth/logout", &[("cookie", &signed_in(&site)), ("sec-fetch-site", "same-origin")]);
         let response = logout(&site, &browser(), &parts);
-        assert_eq!(response.status(), StatusCode::SEE_OTHER);
-        assert_eq!(header_of(&response, "location"), "https://app.example.com/.auth/signed-out");
         assert_eq!(header_of(&response, "clear-site-data"), "\"cache\"");
         assert_eq!(header_of(&response, "cache-control"), "no-store");
         let expected = site.sessions.clear(&parts.headers);
@@ -189,6 +181,8 @@ mod tests {
         for line in expected {
             assert!(set.iter().any(|found| found == line.to_str().unwrap()), "{line:?}");
         }
+        assert!(set.iter().any(|line| line.starts_with("__Secure-portcullis-signout=")), "{set:?}");
+        assert!(text(response).await.contains("content=\"0; url=https://app.example.com/.auth/signed-out\""));
     }
 
     #[tokio::test]
@@ -210,13 +204,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_way_to_the_provider_is_a_redirect_for_a_link_and_a_page_for_a_form() {
+    async fn the_way_to_the_provider_is_a_page_that_goes_on_and_no_redirect() {
         let (site, visit) = (site(&["corp"]), browser());
         let url = "https://login.example.com/end?id_token_hint=x&state=y";
-        let response = farewell(&site, &visit, &get("/.auth/logout", &[]), Some(url));
-        assert_eq!((response.status(), header_of(&response, "location")), (StatusCode::FOUND, url));
-        let response = farewell(&site, &visit, &request(&Method::POST, "/.auth/logout", &[]), Some(url));
-        assert_eq!(response.status(), StatusCode::OK);
+        let response = farewell(&site, &visit, Some(url.to_owned()));
+        assert_eq!((response.status(), header_of(&response, "location")), (StatusCode::OK, ""));
+        assert_eq!(header_of(&response, "referrer-policy"), "no-referrer");
         let html = text(response).await;
         assert!(
             html.contains("content=\"0; url=https://login.example.com/end?id_token_hint=x&#38;state=y\""),
@@ -237,7 +230,8 @@ mod tests {
         let parts = get("/.auth/logout", &[("cookie", &signed_in(&site))]);
         let response = logout(&site, &visit(Caller::Program), &parts);
         assert_eq!(response.status(), StatusCode::OK);
-        assert!(!cookies(&response).is_empty());
+        let set = cookies(&response);
+        assert!(!set.is_empty() && !set.iter().any(|line| line.contains("-signout=")), "{set:?}");
         assert_eq!(text(response).await, "{\"signed_out\":true,\"end_session\":null}");
         let foreign = get("/.auth/logout", &[("cookie", &signed_in(&site)), ("origin", "https://evil.example")]);
         assert_eq!(logout(&site, &visit(Caller::Program), &foreign).status(), StatusCode::FORBIDDEN);

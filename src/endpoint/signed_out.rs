@@ -1,7 +1,11 @@
 //! Where a sign-out ends: a neutral page, whatever the provider sends back, and never a redirect.
+//!
+//! It is also where the browser forgets the pages that it keeps. A page that a person leaves goes into the back/forward cache only
+//! when the next one is there, after `/logout` has been read; so `Clear-Site-Data` on that answer comes too early for the very page
+//! with the link to sign out, and Back would show it, alive. This page comes later, and its header reaches that one too.
 
 use http::request::Parts;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::json;
 
 use crate::endpoint::login::given;
@@ -12,6 +16,8 @@ use crate::http::visit::{Caller, Visit};
 use crate::page::answer::json as json_answer;
 use crate::page::{self, Explanation};
 
+/// Has the browser forget pages that it keeps, so that the Back button shows nothing private (Clear Site Data, section 3.1).
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 /// How long a sign-out may take at the provider, in seconds.
 const PENDING_SECONDS: u32 = 600;
 
@@ -39,7 +45,14 @@ pub fn signed_out(site: &Site, visit: &Visit, parts: &Parts) -> Response<Body> {
         Caller::Browser if is_signed_in => still_here(site, visit),
         Caller::Browser => farewell(site, visit, came_back),
     };
-    if kept.is_empty() { response } else { page::with_cookies(response, cookie(site, visit, "", 0)) }
+    // Only in a browser that is on its way out: otherwise an image on another site could empty our visitors' caches.
+    if kept.is_empty() { response } else { forget_pages(page::with_cookies(response, cookie(site, visit, "", 0))) }
+}
+
+/// Has the browser forget the pages of this site that it keeps, in its cache and behind its Back button.
+pub(crate) fn forget_pages(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
+    response
 }
 
 /// The cookie that remembers which sign-out is on its way. It goes to `/signed-out` alone, so that no upstream sees it.
@@ -109,6 +122,8 @@ mod tests {
         let (_, set, html) = page("/.auth/signed-out?state=abc", kept).await;
         assert!(html.contains(ENDED));
         assert!(set[0].starts_with("__Secure-portcullis-signout=; ") && set[0].contains("Max-Age=0"), "{set:?}");
+        let (head, _, _) = page("/.auth/signed-out", kept).await;
+        assert_eq!(head.headers().get(CLEAR_SITE_DATA).unwrap(), "\"cache\"", "Back shows nothing private");
         let cases = [
             ("/.auth/signed-out?state=other", kept),
             ("/.auth/signed-out", kept),
@@ -142,5 +157,10 @@ mod tests {
         );
         let response = signed_out(&site(&["corp"]), &browser(), &get("/.auth/signed-out", &[]));
         assert_eq!(header_of(&response, "set-cookie"), "", "nothing to clear");
+        assert_eq!(
+            header_of(&response, "clear-site-data"),
+            "",
+            "or an image elsewhere could empty our visitors' caches"
+        );
     }
 }
