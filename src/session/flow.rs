@@ -79,6 +79,14 @@ pub struct FlowCookies {
     used: UsedFlows,
 }
 
+/// The cookie of a flow as it came.
+struct Sent<'a> {
+    /// Its place among them.
+    place: usize,
+    /// Its value; none when it came with two.
+    value: Option<&'a [u8]>,
+}
+
 /// Why a flow could not be begun.
 #[derive(Debug, thiserror::Error)]
 pub enum FlowError {
@@ -208,30 +216,32 @@ impl FlowCookies {
     fn surplus(&self, headers: &HeaderMap, site_host: &str, now: Timestamp) -> Vec<String> {
         let mut gone = Vec::new();
         let mut kept = Vec::new();
-        for (name, value) in self.sent(headers) {
-            let flow = value.and_then(|value| self.open(value, name, site_host));
+        for (name, sent) in self.sent(headers) {
+            let flow = sent.value.and_then(|value| self.open(value, name, site_host));
             match flow.filter(|flow| !self.is_stale(flow, now)) {
-                Some(flow) => kept.push((flow.started, name)),
+                // Flows of one second are told apart by their place: browsers send older cookies first (RFC 6265, section 5.4).
+                Some(flow) => kept.push((flow.started, sent.place, name)),
                 None => gone.push(name.to_owned()),
             }
         }
         kept.sort_unstable();
         let too_many = kept.len().saturating_sub(MAX_FLOWS - 1);
-        gone.extend(kept.iter().take(too_many).map(|(_, name)| (*name).to_owned()));
+        gone.extend(kept.iter().take(too_many).map(|(_, _, name)| (*name).to_owned()));
         gone
     }
 
-    /// The flows that the browser sent, by name, at most [`MAX_SEEN`]; without a value where one name came with two.
-    fn sent<'a>(&self, headers: &'a HeaderMap) -> BTreeMap<&'a str, Option<&'a [u8]>> {
+    /// The flows that the browser sent, by name, at most [`MAX_SEEN`].
+    fn sent<'a>(&self, headers: &'a HeaderMap) -> BTreeMap<&'a str, Sent<'a>> {
         let mut sent = BTreeMap::new();
         for (name, value) in cookie_scan::pairs(headers) {
             if self.names.kind(name) == Some(CookieKind::Flow)
                 && let Ok(name) = std::str::from_utf8(name)
                 && (sent.len() < MAX_SEEN || sent.contains_key(name))
             {
-                let known = sent.entry(name).or_insert(Some(value));
-                if *known != Some(value) {
-                    *known = None;
+                let place = sent.len();
+                let known = sent.entry(name).or_insert(Sent { place, value: Some(value) });
+                if known.value != Some(value) {
+                    known.value = None;
                 }
             }
         }

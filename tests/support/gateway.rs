@@ -80,6 +80,13 @@ impl GatewayConfig {
         self
     }
 
+    /// Other session keys; the first seals.
+    #[must_use]
+    pub fn keys(mut self, keys: &[&str]) -> Self {
+        self.session[0] = format!("keys = {keys:?}");
+        self
+    }
+
     /// A further line of `[session]`.
     #[must_use]
     pub fn session_line(mut self, line: &str) -> Self {

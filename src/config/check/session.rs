@@ -15,8 +15,8 @@ pub(super) fn session(root: &Table<'_>, limits: &LimitSettings, context: &Contex
     let table = root.table("session");
     let keys = keys(&table, context);
     let store = table.parse("store", "the text \"cookie\"", store);
-    let idle = table.duration("idle", "8h", ("1m", "365d"));
-    let lifetime = table.duration("lifetime", "7d", ("1m", "365d"));
+    let idle = table.duration("idle", "8h", ("1s", "365d"));
+    let lifetime = table.duration("lifetime", "7d", ("1s", "365d"));
     if idle > lifetime {
         let key = if table.has("idle") { "idle" } else { "lifetime" };
         table.error(
@@ -41,7 +41,7 @@ pub(super) fn session(root: &Table<'_>, limits: &LimitSettings, context: &Contex
         lifetime,
         cookie_name: cookie_name.unwrap_or_else(|| "portcullis".to_owned()),
         max_cookie_bytes,
-        flow_lifetime: table.duration("flow_lifetime", "10m", ("1m", "1h")),
+        flow_lifetime: table.duration("flow_lifetime", "10m", ("1s", "1h")),
     }
 }
 

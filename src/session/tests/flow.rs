@@ -135,6 +135,30 @@ fn a_browser_holds_six_flows_and_the_oldest_goes_first() {
 }
 
 #[test]
+fn flows_of_one_second_go_in_the_order_in_which_the_browser_sends_them() {
+    let cookies = cookies();
+    let mut lines: Vec<String> = Vec::new();
+    for index in 0..9 {
+        let mut headers = HeaderMap::new();
+        headers.insert(COOKIE, lines.join("; ").parse().unwrap());
+        let answer = cookies.begin(&flow(&format!("state-{index}"), NOW), &headers, HOST, NOW).unwrap();
+        for line in answer.iter().map(|line| line.to_str().unwrap()) {
+            let pair = line.split(';').next().unwrap();
+            match pair.strip_suffix('=') {
+                Some(gone) => lines.retain(|line| !line.starts_with(gone)),
+                None => lines.push(pair.to_owned()),
+            }
+        }
+    }
+    let mut headers = HeaderMap::new();
+    headers.insert(COOKIE, lines.join("; ").parse().unwrap());
+    for index in 0..9 {
+        let taken = cookies.take(&headers, HOST, "corp", &format!("state-{index}"), NOW).is_ok();
+        assert_eq!(taken, index >= 3, "{index}");
+    }
+}
+
+#[test]
 fn stale_and_foreign_flows_go_before_good_ones() {
     let cookies = cookies();
     let mut browser = Browser::default();
