@@ -80,7 +80,7 @@ fn explain<'a>(fault: &'a ProviderFault, label: &str) -> (StatusCode, Explanatio
             },
             Explanation::new(
                 "You were not signed in",
-                format!("{label} refused the sign-in and gave this reason: {error}."),
+                reason(label, error),
                 "Try again. If it happens again, tell whoever runs this site.",
             ),
         ),
@@ -111,6 +111,16 @@ fn explain<'a>(fault: &'a ProviderFault, label: &str) -> (StatusCode, Explanatio
     }
 }
 
+/// Only what looks like an error code is shown: a sentence of somebody else's has no place on a page of ours.
+fn reason(label: &str, error: &str) -> String {
+    let is_code = error.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    if is_code && !error.is_empty() {
+        format!("{label} refused the sign-in and gave this reason: {error}.")
+    } else {
+        format!("{label} refused the sign-in.")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -129,6 +139,7 @@ mod tests {
             (refused("server_error"), 502),
             (refused("temporarily_unavailable"), 503),
             (refused("invalid_<error>"), 400),
+            (refused("Call <error> 555 for help"), 400),
             (ProviderFault::BadAnswer { provider: Arc::clone(&provider), reason: reason.clone() }, 400),
             (ProviderFault::Untrusted { provider: Arc::clone(&provider), reason: reason.clone() }, 502),
             (ProviderFault::Misconfigured { provider: Arc::clone(&provider), reason }, 500),
@@ -142,7 +153,9 @@ mod tests {
             assert!(!html.contains("http-equiv"), "{fault}");
             assert!(html.contains("href=\"/.auth/login/corp\"") && html.contains("href=\"/\""), "{fault}");
             assert!(!html.contains("inner"), "the reason is for the log alone");
-            assert!(!html.contains("<error>"));
+            assert!(!html.contains("error&#62;") && !html.contains("555"), "what is no code is not shown: {html}");
         }
+        let html = text(provider_fault(&browser(), &refused("invalid_scope"), "Corp", "/")).await;
+        assert!(html.contains("this reason: invalid_scope."));
     }
 }
