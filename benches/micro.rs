@@ -192,6 +192,7 @@ fn route(below: String, allow: Allow) -> RouteSettings {
         signed_out: SignedOut::Auto,
         upstream: 0,
         allowances: PathAllowances::default(),
+        body_bytes: None,
     }
 }
 
@@ -207,5 +208,6 @@ fn upstream(identity: &str) -> Result<UpstreamSettings, Box<dyn Error>> {
         connect_timeout: Duration::from_secs(5),
         response_timeout: Duration::from_mins(1),
         idle_timeout: Duration::from_mins(1),
+        client_cert_header: false,
     })
 }

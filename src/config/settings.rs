@@ -41,7 +41,7 @@ pub struct Settings {
     pub workers: Option<NonZeroUsize>,
     /// The sockets to accept on.
     pub listen: ListenSettings,
-    /// Certificate and key of the `https` listeners; present when there is one.
+    /// What the `https` listeners show and ask for; present when there is one.
     pub tls: Option<TlsSettings>,
     /// Peers whose `X-Forwarded-*` and `Forwarded` count; nobody when empty.
     pub trusted_proxies: Vec<IpNet>,
@@ -74,8 +74,12 @@ pub struct ListenSettings {
     pub http: Vec<ListenAddress>,
     /// HTTP over TLS.
     pub https: Vec<ListenAddress>,
-    /// Health and readiness; never shared with visitors.
+    /// Health and readiness; never shared with visitors. Always a TCP address.
     pub admin: Option<ListenAddress>,
+    /// Permissions of the unix sockets that we make; as the process's mask leaves them when absent.
+    pub unix_mode: Option<u32>,
+    /// Whether every connection of visitors begins with a PROXY protocol header, which trusted proxies alone may send.
+    pub proxy_protocol: bool,
 }
 
 /// One socket to accept on.
@@ -85,11 +89,40 @@ pub enum ListenAddress {
     Tcp(SocketAddr),
     /// `"unix:/run/portcullis.sock"`.
     Unix(PathBuf),
+    /// `"fd:3"` or `"fd:web"`: a listening socket that whoever started us opened (socket activation).
+    Inherited(Inherited),
 }
 
-/// Files of the certificate that `https` listeners show.
+/// Which of the sockets that were handed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inherited {
+    /// By the number of its descriptor; the first one is 3.
+    Number(u32),
+    /// By its name in `LISTEN_FDNAMES`.
+    Name(String),
+}
+
+/// What `https` listeners show, and what they ask of clients.
 #[derive(Clone, Debug)]
 pub struct TlsSettings {
+    /// Chosen by the name that a client asks for. The first is for those that ask for none, or for another. Never empty.
+    pub certificates: Vec<CertificateFiles>,
+    /// Certificates that clients show; they are asked for none when absent.
+    pub clients: Option<ClientCertificateSettings>,
+}
+
+/// Certificates that clients show.
+#[derive(Clone, Debug)]
+pub struct ClientCertificateSettings {
+    /// PEM with the authorities that issue them.
+    pub ca: PathBuf,
+    /// Whether a client without one is turned away in the handshake.
+    pub required: bool,
+}
+
+/// Files of one certificate.
+#[derive(Clone, Debug)]
+pub struct CertificateFiles {
     /// PEM with the certificate chain, leaf first.
     pub cert: PathBuf,
     /// PEM with the private key.
@@ -217,6 +250,8 @@ pub struct UpstreamSettings {
     pub response_timeout: Duration,
     /// How long an unused connection is kept.
     pub idle_timeout: Duration,
+    /// Whether it gets the certificate that the client showed, in `Client-Cert` (RFC 9440).
+    pub client_cert_header: bool,
 }
 
 /// Who may pass.
@@ -243,6 +278,8 @@ pub struct Conditions {
     pub emails: Option<Vec<String>>,
     /// Domains of verified email addresses; `example.com` does not admit `sub.example.com`.
     pub email_domains: Option<Vec<String>>,
+    /// Certificates that the client showed in its handshake with us: `sha256:…`, `dns:…`, `email:…`, `uri:…` or `subject:…`.
+    pub client_certificate: Option<Vec<String>>,
 }
 
 /// What somebody without a session gets where one is needed.
@@ -295,6 +332,8 @@ pub struct RouteSettings {
     pub upstream: usize,
     /// Odd paths it lets through.
     pub allowances: PathAllowances,
+    /// Bytes of a request body; the bound of [`LimitSettings`] when absent.
+    pub body_bytes: Option<u64>,
 }
 
 /// Bounds on what visitors send.
@@ -302,14 +341,24 @@ pub struct RouteSettings {
 pub struct LimitSettings {
     /// Bytes of all request headers together.
     pub header_bytes: usize,
-    /// How long the head of a request may take to arrive.
+    /// Headers of a request.
+    pub headers: usize,
+    /// How long the head of a request may take to arrive; for TLS, how long the handshake may take.
     pub header_timeout: Duration,
     /// Bytes of a request body; unbounded when absent.
     pub body_bytes: Option<u64>,
+    /// How long a request body may stand still.
+    pub body_timeout: Duration,
+    /// How long an answer may stand still because the visitor takes nothing of it.
+    pub send_timeout: Duration,
+    /// How long a request may take, from its head to the last byte of its answer; unbounded when absent.
+    pub request_timeout: Option<Duration>,
     /// How long a kept-alive connection may stay silent between requests.
     pub idle_timeout: Duration,
-    /// Connections that one worker holds at once.
+    /// Connections of visitors at once, over all workers.
     pub connections: usize,
+    /// Of these, how many may come from one address.
+    pub connections_per_address: usize,
 }
 
 /// How we log.

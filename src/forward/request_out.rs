@@ -7,7 +7,6 @@ use http::header::{AUTHORIZATION, EXPECT, HOST};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
-use hyper::body::Incoming;
 
 use crate::http::body::RequestBody;
 
@@ -35,7 +34,7 @@ pub struct Dressing<'a> {
 }
 
 /// The request as the upstream gets it. Its head must have passed the edge, and lost our cookies.
-pub fn dress(mut parts: Parts, body: Incoming, limit: Option<u64>, dressing: Dressing<'_>) -> Request<RequestBody> {
+pub fn dress(mut parts: Parts, body: RequestBody, dressing: Dressing<'_>) -> Request<RequestBody> {
     let headers = &mut parts.headers;
     // hyper has answered `Expect: 100-continue` by reading the body; passing it on would ask for a second answer.
     headers.remove(EXPECT);
@@ -50,7 +49,7 @@ pub fn dress(mut parts: Parts, body: Incoming, limit: Option<u64>, dressing: Dre
     parts.uri = origin_form(&parts.uri);
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
-    Request::from_parts(parts, RequestBody::new(body, limit))
+    Request::from_parts(parts, body)
 }
 
 fn authorize(headers: &mut HeaderMap, authorization: Authorization) {

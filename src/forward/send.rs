@@ -55,6 +55,9 @@ pub enum UpstreamFault {
     /// The visitor's body is larger than the limit. 413.
     #[error("the visitor's body is larger than the limit")]
     TooLarge,
+    /// Nothing came of the visitor's body for too long. 408.
+    #[error("nothing came of the visitor's body for too long")]
+    TooSlow,
     /// The visitor's body broke off. 400, which most likely nobody reads.
     #[error("the visitor's body broke off")]
     Visitor,
@@ -108,6 +111,7 @@ impl Upstream {
         while let Some(inner) = source {
             match inner.downcast_ref::<RequestBodyError>() {
                 Some(RequestBodyError::TooLarge) => return UpstreamFault::TooLarge,
+                Some(RequestBodyError::TooSlow) => return UpstreamFault::TooSlow,
                 Some(RequestBodyError::Visitor(_)) => return UpstreamFault::Visitor,
                 None => source = inner.source(),
             }

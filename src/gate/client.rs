@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     fn peer(address: &str) -> Peer {
-        Peer { remote: Some(format!("{address}:4000").parse().unwrap()), local: None, tls: false }
+        Peer { remote: Some(format!("{address}:4000").parse().unwrap()), ..Peer::default() }
     }
 
     fn found(peer: &Peer, lines: &[(&'static str, &str)]) -> Client {
@@ -223,10 +223,7 @@ mod tests {
             host: None,
         };
         assert_eq!(client, expected);
-        assert_eq!(
-            found(&Peer { remote: None, local: None, tls: false }, &lines),
-            Client { address: None, ..expected }
-        );
+        assert_eq!(found(&Peer::default(), &lines), Client { address: None, ..expected });
         assert!(find(&HeaderMap::new(), &peer("10.0.0.1"), &[]).proxies.is_empty());
     }
 

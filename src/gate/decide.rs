@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use crate::gate::route::Route;
-use crate::identity::principal::Principal;
-use crate::policy::rule::{Verdict, evaluate};
+use crate::policy::rule::{Asker, Verdict, evaluate};
 
 /// The answer for one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,10 +18,12 @@ pub enum Decision {
 
 /// Decides by the route and by the routes of other readings of the path ([`crate::gate::route::Lookup`]): all of them have to admit,
 /// and the strictest answer counts.
-pub fn decide(route: &Route, also: &[&Arc<Route>], principal: Option<&Principal>) -> Decision {
+#[allow(single_use_lifetimes, reason = "an argument that is any of several types can't leave its lifetime out yet")]
+pub fn decide<'a>(route: &Route, also: &[&Arc<Route>], asker: impl Into<Asker<'a>>) -> Decision {
+    let asker = asker.into();
     let mut decision = Decision::Pass;
     for route in std::iter::once(route).chain(also.iter().map(|route| &***route)) {
-        match evaluate(&route.rule, principal) {
+        match evaluate(&route.rule, asker) {
             Verdict::Admit => {}
             Verdict::NeedsSignIn => decision = Decision::SignIn,
             Verdict::Forbid => return Decision::Forbid,
@@ -37,6 +38,7 @@ mod tests {
 
     use super::*;
     use crate::config::settings::{Allow, Conditions, PathAllowances, SignedOut};
+    use crate::identity::principal::Principal;
     use crate::policy::rule::Rule;
 
     fn route(allow: &Allow) -> Arc<Route> {
@@ -46,6 +48,7 @@ mod tests {
             signed_out: SignedOut::Auto,
             upstream: 0,
             allowances: PathAllowances::default(),
+            body_bytes: None,
         })
     }
 

@@ -28,6 +28,7 @@ use crate::http::visit::{Peer, Visit};
 use crate::net::pool::Pool;
 use crate::observe::access::AccessLog;
 use crate::page;
+use crate::policy::rule::Asker;
 
 /// One worker's way of answering requests.
 pub struct Gate {
@@ -153,7 +154,14 @@ impl Gate {
             Credential::Absent | Credential::Broken(_) => None,
         };
         record.recognised(who.as_ref());
-        let decision = decide(route, &also, who.as_ref().map(|who| &who.session().principal));
+        let decision = decide(
+            route,
+            &also,
+            Asker {
+                principal: who.as_ref().map(|who| &who.session().principal),
+                certificate: admitted.certificate.as_deref(),
+            },
+        );
         record.decided(name(decision));
         match decision {
             Decision::Pass => {

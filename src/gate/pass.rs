@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::header::ORIGIN;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
@@ -22,7 +23,7 @@ use crate::forward::request_out::{Authorization, Dressing, dress};
 use crate::forward::response_in;
 use crate::forward::send::UpstreamFault;
 use crate::forward::upgrade;
-use crate::http::body::{Body, UpstreamBody};
+use crate::http::body::{Body, RequestBody, UpstreamBody};
 use crate::http::cookie_scan;
 use crate::http::forwarded::add_via;
 use crate::http::visit::Visit;
@@ -32,6 +33,8 @@ use crate::token::relay;
 
 /// A token that ends sooner than this after the sign-in is not worth another one.
 const SHORTEST_TOKEN_LIFE: Duration = Duration::from_secs(30);
+/// RFC 9440, section 2.2.
+static CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 
 /// A request that was admitted, with all that is known of it.
 pub struct Passage<'a> {
@@ -60,9 +63,15 @@ pub async fn through(
     let (Some(plan), Some(upstream)) = (gate.plan.upstreams.get(index), gate.upstreams.get(index)) else {
         return page::upstream_unavailable(visit, None);
     };
-    if admitted.websocket && who.is_some() && !is_own_origin(&parts, visit) {
+    if admitted.websocket && (who.is_some() || admitted.certificate.is_some()) && !is_own_origin(&parts, visit) {
         record.decided("foreign_origin");
         return refuse::foreign_origin(visit);
+    }
+    let limit = route.body_bytes.or(gate.plan.body_limit);
+    // What says by itself that it is too large goes nowhere; the rest is counted on its way.
+    if limit.is_some_and(|limit| body.size_hint().lower() > limit) {
+        record.decided("too_large");
+        return refuse::too_large(visit);
     }
     let authorization = match token(plan, who.as_deref(), *now) {
         Ok(authorization) => authorization,
@@ -79,11 +88,17 @@ pub async fn through(
     gate.forwarding(admitted).set(&mut parts.headers);
     add_via(&mut parts.headers, parts.version);
     set_request_id(&mut parts, visit);
+    if plan.client_cert_header
+        && let Some(certificate) = &admitted.certificate
+    {
+        parts.headers.insert(&CLIENT_CERT, certificate.header().clone());
+    }
     let identity: &[(HeaderName, HeaderValue)] =
         who.as_ref().map_or(&[], |who| who.identity(index, &plan.identity, &visit.request_id));
     let own_host = if plan.pass_host { gate.host(admitted) } else { plan.host.clone() };
     let dressing = Dressing { host: &own_host, identity, authorization, websocket: admitted.websocket };
-    let request = dress(parts, body, gate.plan.body_limit, dressing);
+    let body = RequestBody::new(body, limit, gate.plan.body_timeout);
+    let request = dress(parts, body, dressing);
 
     let answered = upstream.send(request).await;
     record.upstream_answered();
@@ -116,7 +131,7 @@ pub async fn through(
     Response::from_parts(head, Body::Upstream(UpstreamBody::new(incoming, lease)))
 }
 
-/// Browsers send cookies with a WebSocket handshake whatever page began it, and say in `Origin` which page that was
+/// Browsers send cookies and certificates with a WebSocket handshake whatever page began it, and say in `Origin` which page that was
 /// (RFC 6455, section 10.2). Programs without a browser send none.
 fn is_own_origin(parts: &Parts, visit: &Visit) -> bool {
     let mut origins = parts.headers.get_all(ORIGIN).iter();
@@ -183,6 +198,7 @@ fn upstream_fault(visit: &Visit, fault: &UpstreamFault, retry: Option<&str>) -> 
             page::upstream_timeout(visit, retry)
         }
         UpstreamFault::TooLarge => refuse::too_large(visit),
+        UpstreamFault::TooSlow => refuse::too_slow(visit),
         UpstreamFault::Visitor => refuse::body_broke_off(visit),
     }
 }

@@ -24,6 +24,8 @@ pub struct Plan {
     pub upstreams: Vec<UpstreamPlan>,
     /// Bytes of a request body; unbounded when absent.
     pub body_limit: Option<u64>,
+    /// How long a request body may stand still.
+    pub body_timeout: Duration,
     /// Opened sessions that one worker keeps.
     pub table_capacity: usize,
 }
@@ -46,4 +48,6 @@ pub struct UpstreamPlan {
     pub identity: IdentityHeaders,
     /// The token it gets.
     pub token: TokenSettings,
+    /// Whether it gets the certificate that the client showed.
+    pub client_cert_header: bool,
 }

@@ -117,6 +117,14 @@ pub fn too_large(visit: &Visit) -> Response<Body> {
     page::error(visit, StatusCode::PAYLOAD_TOO_LARGE, &explanation)
 }
 
+/// A body of which nothing came for too long (RFC 9110, section 15.5.9).
+pub fn too_slow(visit: &Visit) -> Response<Body> {
+    let explanation = Explanation::new("That took too long", "What you sent arrived too slowly.", "Try again.");
+    let mut response = page::error(visit, StatusCode::REQUEST_TIMEOUT, &explanation);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 /// A body that ended before it should have.
 pub fn body_broke_off(visit: &Visit) -> Response<Body> {
     let explanation = Explanation::new("That broke off", "What you sent ended too early.", "Try again.");

@@ -1,13 +1,16 @@
 //! Bodies in both directions: streamed as they arrive with back-pressure, never gathered, trailers of requests left behind.
 
 use std::convert::Infallible;
+use std::future::Future as _;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio::time::{Sleep, sleep};
 
 use crate::net::pool::Lease;
 
@@ -117,6 +120,11 @@ pub struct RequestBody {
     incoming: Option<Incoming>,
     /// How many bytes may still pass; unbounded when absent.
     left: Option<u64>,
+    /// How long it may stand still.
+    patience: Duration,
+    /// When that is over, while it stands still; made when it first does.
+    deadline: Option<Pin<Box<Sleep>>>,
+    stands_still: bool,
 }
 
 /// Why a request's body broke off.
@@ -128,17 +136,32 @@ pub enum RequestBodyError {
     /// It is larger than the limit.
     #[error("the visitor's body is larger than the limit")]
     TooLarge,
+    /// Nothing of it came for too long.
+    #[error("nothing came of the visitor's body for too long")]
+    TooSlow,
 }
 
 impl RequestBody {
-    /// What the visitor sends, at most `limit` bytes of it.
-    pub const fn new(incoming: Incoming, limit: Option<u64>) -> Self {
-        Self { incoming: Some(incoming), left: limit }
+    /// What the visitor sends, at most `limit` bytes of it, which may stand still for `patience` at most. Only the time during which
+    /// somebody waits for more of it counts: a slow upstream is not the visitor's fault.
+    pub const fn new(incoming: Incoming, limit: Option<u64>, patience: Duration) -> Self {
+        Self { incoming: Some(incoming), left: limit, patience, deadline: None, stands_still: false }
     }
 
     /// No body.
     pub const fn empty() -> Self {
-        Self { incoming: None, left: None }
+        Self { incoming: None, left: None, patience: Duration::MAX, deadline: None, stands_still: false }
+    }
+
+    /// What becomes of waiting for more.
+    fn wait(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        let began = !std::mem::replace(&mut self.stands_still, true);
+        let patience = self.patience;
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(patience)));
+        if began {
+            deadline.set(sleep(patience));
+        }
+        deadline.as_mut().poll(context).map(|()| Some(Err(RequestBodyError::TooSlow)))
     }
 }
 
@@ -150,13 +173,15 @@ impl HttpBody for RequestBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
-        let Some(incoming) = self.incoming.as_mut() else { return Poll::Ready(None) };
         loop {
-            let frame = match ready!(Pin::new(&mut *incoming).poll_frame(context)) {
-                None => return Poll::Ready(None),
-                Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
-                Some(Ok(frame)) => frame,
+            let Some(incoming) = self.incoming.as_mut() else { return Poll::Ready(None) };
+            let frame = match Pin::new(incoming).poll_frame(context) {
+                Poll::Pending => return self.wait(context),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error.into()))),
+                Poll::Ready(Some(Ok(frame))) => frame,
             };
+            self.stands_still = false;
             // Trailers of a request end here: merged into headers they could name an identity (RFC 9112, section 7.1.2).
             let Some(data) = frame.data_ref() else { continue };
             let length = data.len() as u64;

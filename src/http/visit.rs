@@ -6,6 +6,8 @@ use std::sync::Arc;
 use http::HeaderValue;
 use url::Url;
 
+use crate::net::client_certificate::ClientCertificate;
+
 /// One origin that we are configured to be: everything sent to a browser is built from it (design, invariant 5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SiteOrigin {
@@ -64,14 +66,16 @@ impl SiteOrigin {
 }
 
 /// The two ends of the connection that a request came over.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Peer {
-    /// The other end; absent for a unix socket.
+    /// The other end, as a trusted balancer tells it where one does; absent for a unix socket, and where a balancer does not tell.
     pub remote: Option<SocketAddr>,
-    /// Our end; absent for a unix socket.
+    /// The end that the client connected to; absent for a unix socket.
     pub local: Option<SocketAddr>,
     /// Whether the connection itself is TLS.
     pub tls: bool,
+    /// The certificate that the client showed in the handshake, verified there.
+    pub certificate: Option<Arc<ClientCertificate>>,
 }
 
 /// What kind of answer the caller can read.

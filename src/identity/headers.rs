@@ -179,6 +179,7 @@ mod tests {
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_mins(1),
             idle_timeout: Duration::from_mins(1),
+            client_cert_header: false,
         }
     }
 

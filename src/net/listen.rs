@@ -1,11 +1,13 @@
 //! Sockets to accept on: one per worker and address, by `SO_REUSEPORT`, so that the kernel deals connections to cores.
 
+use std::fs::Permissions;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Mode;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// How many connections may wait to be accepted.
@@ -64,11 +66,11 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// A unix listener at `path`. A socket that a dead process left there is removed; anything else there is an error.
+/// A unix listener at `path` with the permissions `mode`, or those that the process's mask leaves. A socket that a dead process left there is removed; anything else there is an error.
 ///
 /// # Errors
 /// When the path can't be used, or somebody answers on it.
-pub fn unix(path: &Path) -> Result<UnixListener, ListenError> {
+pub fn unix(path: &Path, mode: Option<u32>) -> Result<UnixListener, ListenError> {
     let fail = |cause| ListenError { address: format!("unix:{}", path.display()), cause };
     if let Ok(found) = std::fs::symlink_metadata(path) {
         if !found.file_type().is_socket() {
@@ -81,8 +83,19 @@ pub fn unix(path: &Path) -> Result<UnixListener, ListenError> {
         }
         std::fs::remove_file(path).map_err(fail)?;
     }
-    let listener = UnixListener::bind(path).map_err(fail)?;
+    let listener = bind(path, mode).map_err(fail)?;
     listener.set_nonblocking(true).map_err(fail)?;
+    Ok(listener)
+}
+
+/// The mask keeps everybody else out from the first moment; then the socket opens as far as it was asked to.
+fn bind(path: &Path, mode: Option<u32>) -> io::Result<UnixListener> {
+    let Some(mode) = mode else { return UnixListener::bind(path) };
+    let before = rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    let listener = UnixListener::bind(path);
+    rustix::process::umask(before);
+    let listener = listener?;
+    std::fs::set_permissions(path, Permissions::from_mode(mode))?;
     Ok(listener)
 }
 
@@ -120,11 +133,12 @@ mod tests {
     fn a_stale_socket_is_replaced_and_a_file_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s.sock");
-        drop(unix(&path).unwrap());
-        drop(unix(&path).unwrap());
+        drop(unix(&path, None).unwrap());
+        drop(unix(&path, Some(0o660)).unwrap());
+        assert_eq!(std::fs::symlink_metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
         let file = dir.path().join("file");
         std::fs::write(&file, "kept").unwrap();
-        assert!(unix(&file).is_err());
+        assert!(unix(&file, Some(0o660)).is_err());
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "kept");
     }
 }

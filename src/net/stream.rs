@@ -3,7 +3,9 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
@@ -17,6 +19,19 @@ pub enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
     /// A unix socket.
     Unix(UnixStream),
+}
+
+impl Stream {
+    /// Makes the end of this connection throw away what was not taken yet, instead of keeping it for a peer that takes nothing.
+    pub fn reset_when_closed(&self) {
+        let tcp = match self {
+            Self::Tcp(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref().0,
+            Self::Unix(_) => return,
+        };
+        // A socket that can't be told so is ended by its peer or by the system's own timeouts.
+        drop(SockRef::from(tcp).set_linger(Some(Duration::ZERO)));
+    }
 }
 
 macro_rules! delegate {

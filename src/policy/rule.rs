@@ -4,13 +4,16 @@
 //! 2. Names of providers, groups and roles are compared exactly, byte for byte.
 //! 3. An email address counts only when the provider verified it and it is a plain one: a single `@`, ASCII, no quotes, spaces or
 //!    comments. Its domain is compared whole and without regard to case (RFC 5321, section 2.4), the rest exactly.
-//! 4. Whatever can't be met admits nobody: a table without keys, a key without values, an address that is not plain.
+//! 4. A certificate is one that the client showed in its TLS handshake with us and that we verified there. A table that asks for a
+//!    certificate and for nothing else asks for no sign-in.
+//! 5. Whatever can't be met admits nobody: a table without keys, a key without values, an address that is not plain.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::config::settings::{Allow, Conditions};
 use crate::identity::principal::Principal;
+use crate::net::client_certificate::ClientCertificate;
 
 /// The longest email address (RFC 5321, section 4.5.3.1.3, without its brackets).
 const MAX_EMAIL_BYTES: usize = 254;
@@ -34,6 +37,22 @@ pub struct Table {
     roles: Option<Names>,
     emails: Option<Emails>,
     email_domains: Option<Names>,
+    certificates: Option<Names>,
+}
+
+/// Who asks, as far as a rule may look.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asker<'a> {
+    /// Who is signed in.
+    pub principal: Option<&'a Principal>,
+    /// The certificate that the client showed in its TLS handshake.
+    pub certificate: Option<&'a ClientCertificate>,
+}
+
+impl<'a> From<Option<&'a Principal>> for Asker<'a> {
+    fn from(principal: Option<&'a Principal>) -> Self {
+        Self { principal, certificate: None }
+    }
 }
 
 /// What a rule says about somebody.
@@ -63,14 +82,19 @@ impl Rule {
     }
 }
 
-/// What `rule` says about `principal`, who is absent when nobody is signed in.
-pub fn evaluate(rule: &Rule, principal: Option<&Principal>) -> Verdict {
-    match (rule, principal) {
+/// What `rule` says about `asker`.
+#[allow(single_use_lifetimes, reason = "an argument that is any of several types can't leave its lifetime out yet")]
+pub fn evaluate<'a>(rule: &Rule, asker: impl Into<Asker<'a>>) -> Verdict {
+    let asker = asker.into();
+    match (rule, asker.principal) {
         (Rule::Everyone, _) | (Rule::SignedIn, Some(_)) => Verdict::Admit,
-        (Rule::SignedIn | Rule::AnyOf(_), None) => Verdict::NeedsSignIn,
-        (Rule::AnyOf(tables), Some(principal)) => {
-            if tables.iter().any(|table| table.is_met_by(principal)) {
+        (Rule::SignedIn, None) => Verdict::NeedsSignIn,
+        (Rule::AnyOf(tables), _) => {
+            let judge = |verdict| tables.iter().any(|table| table.judge(asker) == verdict);
+            if judge(Verdict::Admit) {
                 Verdict::Admit
+            } else if judge(Verdict::NeedsSignIn) {
+                Verdict::NeedsSignIn
             } else {
                 Verdict::Forbid
             }
@@ -80,23 +104,43 @@ pub fn evaluate(rule: &Rule, principal: Option<&Principal>) -> Verdict {
 
 impl Table {
     fn compile(conditions: &Conditions) -> Self {
-        let Conditions { providers, groups, roles, emails, email_domains } = conditions;
+        let Conditions { providers, groups, roles, emails, email_domains, client_certificate } = conditions;
         Self {
             providers: providers.as_deref().map(Names::exact),
             groups: groups.as_deref().map(Names::exact),
             roles: roles.as_deref().map(Names::exact),
             emails: emails.as_deref().map(Emails::new),
             email_domains: email_domains.as_deref().map(Names::domains),
+            certificates: client_certificate.as_deref().map(Names::exact),
         }
     }
 
+    /// A certificate that does not fit can't be mended by signing in, so it is looked at first.
+    fn judge(&self, asker: Asker<'_>) -> Verdict {
+        if let Some(names) = &self.certificates
+            && !asker.certificate.is_some_and(|certificate| names.has_any(certificate.names()))
+        {
+            return Verdict::Forbid;
+        }
+        match asker.principal {
+            Some(principal) if self.is_met_by(principal) => Verdict::Admit,
+            _ if self.certificates.is_some() && !self.asks_who() => Verdict::Admit,
+            Some(_) => Verdict::Forbid,
+            None => Verdict::NeedsSignIn,
+        }
+    }
+
+    /// Whether a key asks about the person.
+    const fn asks_who(&self) -> bool {
+        let Self { providers, groups, roles, emails, email_domains, certificates: _ } = self;
+        providers.is_some() || groups.is_some() || roles.is_some() || emails.is_some() || email_domains.is_some()
+    }
+
     fn is_met_by(&self, principal: &Principal) -> bool {
-        let Self { providers, groups, roles, emails, email_domains } = self;
-        let has_keys =
-            providers.is_some() || groups.is_some() || roles.is_some() || emails.is_some() || email_domains.is_some();
+        let Self { providers, groups, roles, emails, email_domains, certificates: _ } = self;
         // Looked at only when a key asks for it.
         let email = || principal.email_verified.then(|| plain_email(principal.email.as_deref()?)).flatten();
-        has_keys
+        self.asks_who()
             && providers.as_ref().is_none_or(|names| names.has(&principal.provider))
             && groups.as_ref().is_none_or(|names| names.has_any(&principal.groups))
             && roles.as_ref().is_none_or(|names| names.has_any(&principal.roles))

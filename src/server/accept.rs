@@ -1,28 +1,48 @@
 //! Taking connections from one listener and giving each its own task on this worker.
+//!
+//! Before a connection speaks HTTP it has found a place ([`Places`]), told by the PROXY protocol whose it is where that is asked for,
+//! and done its TLS handshake. All of that is watched by the [`Registry`] as the head of a request is.
 
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
-use tokio_rustls::{TlsAcceptor, TlsStream};
+use hyper::server::conn::http1;
+use ipnet::IpNet;
+use rustls::ServerConnection;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio_rustls::TlsStream;
 
-use super::connection;
-use super::registry::Registry;
+use super::connection::{self, Opened};
+use super::places::{Place, Places};
+use super::registry::{Phase, Registry};
 use crate::base::tally::Tally;
 use crate::gate::Gate;
 use crate::http::visit::Peer;
+use crate::net::client_certificate::ClientCertificate;
+use crate::net::proxy_protocol;
 use crate::net::stream::Stream;
+use crate::net::tls_server::TlsServer;
 
 /// How long to wait before accepting again when the process has run out of descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How often room is made while there is no place.
+const NUDGE: Duration = Duration::from_millis(100);
 
 /// A listener of one worker.
-pub enum Listener {
-    /// TCP, with TLS on it where the listener is an `https` one.
-    Tcp(TcpListener, Option<TlsAcceptor>),
+pub struct Listener {
+    /// What it is.
+    pub kind: Kind,
+    /// TLS on it, where it is an `https` one.
+    pub tls: Option<Arc<TlsServer>>,
+}
+
+/// The kinds of listener.
+pub enum Kind {
+    /// TCP.
+    Tcp(TcpListener),
     /// A unix socket.
     Unix(UnixListener),
 }
@@ -37,62 +57,143 @@ pub struct Hall {
     /// Counts the connections.
     pub open: Tally,
     /// Bounds the connections.
-    pub places: Arc<Semaphore>,
-    /// Bound on a TLS handshake.
-    pub handshake: Duration,
+    pub places: Arc<Places>,
+    /// Whose PROXY protocol headers count; nobody sends any when absent.
+    pub balancers: Option<Arc<[IpNet]>>,
+    /// How HTTP/1.1 is spoken.
+    pub http1: Rc<http1::Builder>,
+}
+
+/// A connection as it was accepted.
+enum Accepted {
+    Tcp(TcpStream, Peer),
+    Unix(UnixStream),
 }
 
 /// Accepts for as long as the worker lives; dropped at a stop, which closes the listener.
 pub async fn accept(listener: Listener, hall: Hall) {
     loop {
-        let Ok(place) = Arc::clone(&hall.places).acquire_owned().await else { return };
-        let (stream, peer, tls) = match take(&listener).await {
-            Ok(taken) => taken,
+        let accepted = match take(&listener.kind).await {
+            Ok(accepted) => accepted,
+            Err(error) if is_of_the_peer(&error) => continue,
             Err(error) => {
                 tracing::warn!(%error, "can't accept a connection; trying again");
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
         };
-        let hall = hall.clone();
+        let Some(place) = place(&hall).await else { return };
+        let (hall, tls) = (hall.clone(), listener.tls.clone());
         drop(tokio::task::spawn_local(async move {
-            let _place = place;
             let _open = hall.open.enter();
             let entry = hall.registry.join();
-            let stream = match tls {
-                None => stream,
-                Some(acceptor) => match secure(stream, &acceptor, hall.handshake).await {
-                    Ok(stream) => stream,
-                    Err(error) => {
-                        tracing::debug!(%error, "a TLS handshake failed");
-                        return;
-                    }
-                },
+            entry.progress().enter(Phase::Head);
+            let greeted = tokio::select! {
+                biased;
+                greeted = greet(accepted, tls.as_deref(), place, &hall) => greeted,
+                () = entry.told_to_close() => Err(io::ErrorKind::TimedOut.into()),
             };
-            connection::serve(hall.gate, peer, stream, entry).await;
+            match greeted {
+                Ok((peer, opened)) => {
+                    entry.progress().enter(Phase::Idle);
+                    connection::serve(hall.gate, peer, opened, entry, &hall.http1).await;
+                }
+                Err(error) => tracing::debug!(%error, "a connection ended before its first request"),
+            }
         }));
     }
 }
 
-async fn take(listener: &Listener) -> io::Result<(Stream, Peer, Option<TlsAcceptor>)> {
-    match listener {
-        Listener::Tcp(listener, tls) => {
-            let (stream, remote) = listener.accept().await?;
-            stream.set_nodelay(true)?;
-            let local = stream.local_addr()?;
-            let peer = Peer { remote: Some(remote), local: Some(local), tls: tls.is_some() };
-            Ok((Stream::Tcp(stream), peer, tls.clone()))
-        }
-        Listener::Unix(listener) => {
-            let (stream, _) = listener.accept().await?;
-            Ok((Stream::Unix(stream), Peer { remote: None, local: None, tls: false }, None))
+/// A place among all connections. While there is none, those that nobody would miss are closed.
+async fn place(hall: &Hall) -> Option<Place> {
+    if let Some(place) = hall.places.try_take() {
+        return Some(place);
+    }
+    loop {
+        hall.registry.make_room();
+        if let Ok(place) = tokio::time::timeout(NUDGE, hall.places.take()).await {
+            return place;
         }
     }
 }
 
-async fn secure(stream: Stream, acceptor: &TlsAcceptor, limit: Duration) -> io::Result<Stream> {
-    let Stream::Tcp(tcp) = stream else { return Ok(stream) };
-    let handshake = tokio::time::timeout(limit, acceptor.accept(tcp));
-    let tls = handshake.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    Ok(Stream::Tls(Box::new(TlsStream::Server(tls))))
+async fn take(listener: &Kind) -> io::Result<Accepted> {
+    match listener {
+        Kind::Tcp(listener) => {
+            let (stream, remote) = listener.accept().await?;
+            // A peer that is gone already leaves a socket that can't be asked; its first read will tell.
+            drop(stream.set_nodelay(true));
+            let local = stream.local_addr().ok();
+            Ok(Accepted::Tcp(stream, Peer { remote: Some(remote), local, ..Peer::default() }))
+        }
+        Kind::Unix(listener) => listener.accept().await.map(|(stream, _)| Accepted::Unix(stream)),
+    }
+}
+
+/// Whether only this one connection failed (`accept(2)`), so that the next one need not wait.
+fn is_of_the_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, PermissionDenied};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted | PermissionDenied)
+}
+
+/// What comes before HTTP: whose connection it is, whether that address may have another one, and TLS.
+async fn greet(accepted: Accepted, tls: Option<&TlsServer>, place: Place, hall: &Hall) -> io::Result<(Peer, Opened)> {
+    let (mut stream, mut peer) = match accepted {
+        Accepted::Tcp(stream, peer) => (stream, peer),
+        Accepted::Unix(stream) => {
+            let share = hall.places.share(None).ok_or(io::ErrorKind::QuotaExceeded)?;
+            return Ok((Peer::default(), Opened { stream: Stream::Unix(stream), seat: (place, share) }));
+        }
+    };
+    if let Some(balancers) = &hall.balancers {
+        introduce(&mut stream, &mut peer, balancers).await?;
+    }
+    let share = hall.places.share(peer.remote.map(|remote| remote.ip())).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::QuotaExceeded, "its address has as many connections as it may have")
+    })?;
+    let stream = match tls {
+        None => Stream::Tcp(stream),
+        Some(tls) => {
+            let secured = tls.acceptor().accept(stream).await?;
+            peer.tls = true;
+            peer.certificate = certificate(secured.get_ref().1);
+            Stream::Tls(Box::new(TlsStream::Server(secured)))
+        }
+    };
+    Ok((peer, Opened { stream, seat: (place, share) }))
+}
+
+/// Takes the peer's ends from the PROXY protocol header that a balancer has to send, and nobody else may.
+///
+/// The visitor's address stands in place of the balancer's from here on, also where it is asked whether `X-Forwarded-*` count: a
+/// balancer of this kind passes on the visitor's bytes as they are, so what they say is the visitor's word.
+async fn introduce(stream: &mut TcpStream, peer: &mut Peer, balancers: &[IpNet]) -> io::Result<()> {
+    let is_balancer = |address: IpAddr| balancers.iter().any(|network| network.contains(&address.to_canonical()));
+    if !peer.remote.is_some_and(|remote| is_balancer(remote.ip())) {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "the peer is no trusted proxy, so it may tell us nothing",
+        ));
+    }
+    match proxy_protocol::read(stream).await? {
+        Some(ends) => (peer.remote, peer.local) = (Some(ends.source), Some(ends.destination)),
+        None => peer.remote = None,
+    }
+    Ok(())
+}
+
+fn certificate(connection: &ServerConnection) -> Option<Arc<ClientCertificate>> {
+    let leaf = connection.peer_certificates()?.first()?;
+    ClientCertificate::new(leaf).map(Arc::new)
+}
+
+/// Tells, for the worker's sweeps, of connections that were closed because their address had too many.
+pub fn tell_refused(places: &Places) {
+    let count = places.refused();
+    if count > 0 {
+        tracing::warn!(
+            count,
+            "connections were closed at once: their addresses have as many as `limits.connections_per_address` allows"
+        );
+    }
 }

@@ -17,14 +17,40 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::places::{Place, Share};
 use super::registry::{Command, Entry, Phase, Progress};
 use crate::gate::Gate;
 use crate::http::body::Body;
 use crate::http::visit::Peer;
 use crate::net::stream::Stream;
 
+/// The head of a request takes at least so much of a connection's buffer, whatever the bound on its bytes is.
+const LEAST_BUFFER: usize = 8 * 1024;
+/// How many headers hyper takes unless it is told otherwise.
+const USUAL_HEADERS: usize = 100;
+
+/// A connection that is ready for requests.
+pub struct Opened {
+    /// Its bytes.
+    pub stream: Stream,
+    /// Its places among all connections, given up when the stream ends, which for a WebSocket is long after the last request.
+    pub seat: (Place, Share),
+}
+
+/// How HTTP/1.1 is spoken: at most `headers` in a request. Twice `header_bytes` are kept of one, so that a head which is too large can
+/// still be read and answered.
+pub fn http1(headers: usize, header_bytes: usize) -> http1::Builder {
+    let mut http1 = http1::Builder::new();
+    http1.max_buf_size(header_bytes.saturating_mul(2).max(LEAST_BUFFER));
+    if headers != USUAL_HEADERS {
+        // Any number that is set costs an allocation a request.
+        http1.max_headers(headers);
+    }
+    http1
+}
+
 /// Serves one connection to its end.
-pub async fn serve(gate: Rc<Gate>, peer: Peer, stream: Stream, entry: Rc<Entry>) {
+pub async fn serve(gate: Rc<Gate>, peer: Peer, opened: Opened, entry: Rc<Entry>, http1: &http1::Builder) {
     let facts = Rc::new(peer);
     let service = service_fn(|request: Request<Incoming>| {
         entry.progress().enter(Phase::Busy);
@@ -34,8 +60,9 @@ pub async fn serve(gate: Rc<Gate>, peer: Peer, stream: Stream, entry: Rc<Entry>)
             Ok::<_, Infallible>(response.map(|body| Watched { body, progress }))
         }
     });
-    let io = TokioIo::new(Listened { stream, progress: Arc::clone(entry.progress()) });
-    let mut connection = pin!(http1::Builder::new().serve_connection(io, service).with_upgrades());
+    let Opened { stream, seat } = opened;
+    let io = TokioIo::new(Listened { stream, progress: Arc::clone(entry.progress()), _seat: seat });
+    let mut connection = pin!(http1.serve_connection(io, service).with_upgrades());
     let mut draining = false;
     // An error here is the visitor's connection failing: nobody is left to tell, and the exchange's own entry is in the access log.
     drop(
@@ -87,10 +114,29 @@ impl HttpBody for Watched {
     }
 }
 
-/// A stream that tells when the first byte of a request has come.
+/// A stream that tells when the first byte of a request has come, and when nothing of an answer is taken.
 struct Listened {
     stream: Stream,
     progress: Arc<Progress>,
+    _seat: (Place, Share),
+}
+
+impl Listened {
+    /// Does `write`, and notes whether it has to wait for the peer.
+    fn watch<T>(self: Pin<&mut Self>, write: impl FnOnce(Pin<&mut Stream>) -> Poll<T>) -> Poll<T> {
+        let this = self.get_mut();
+        let result = write(Pin::new(&mut this.stream));
+        this.progress.sending(result.is_pending());
+        result
+    }
+}
+
+impl Drop for Listened {
+    fn drop(&mut self) {
+        if self.progress.is_blocked() {
+            self.stream.reset_when_closed();
+        }
+    }
 }
 
 impl AsyncRead for Listened {
@@ -108,27 +154,27 @@ impl AsyncRead for Listened {
 }
 
 impl AsyncWrite for Listened {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.watch(|stream| stream.poll_write(context, bytes))
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        self.watch(|stream| stream.poll_write_vectored(context, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watch(|stream| stream.poll_flush(context))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watch(|stream| stream.poll_shutdown(context))
     }
 }

@@ -4,9 +4,12 @@ pub mod accept;
 pub mod admin;
 pub mod connection;
 pub mod key_watch;
+pub mod notify;
+pub mod places;
 pub mod plan;
 pub mod prove;
 pub mod registry;
+pub mod sockets;
 pub mod stop;
 pub mod worker;
 
@@ -15,20 +18,19 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use rustls::ServerConfig;
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
 use self::admin::Readiness;
+use self::places::Places;
 use self::plan::PlanError;
 use self::registry::Patience;
-use self::worker::{Socket, Worker};
+use self::worker::Worker;
 use crate::base::office::Office;
-use crate::config::settings::{ListenAddress, LogFormat, Settings, TlsSettings};
-use crate::net::listen::{self, ListenError, UnixPath};
+use crate::config::settings::{LimitSettings, ListenAddress, LogFormat, Settings};
+use crate::net::listen::{ListenError, UnixPath};
+use crate::net::tls_server::{TlsServer, TlsServerFault};
 use crate::observe::access::AccessLog;
 use crate::observe::log::Shape;
 
@@ -44,9 +46,9 @@ pub enum StartError {
     /// The settings can't be made into a plan.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// The certificate or key can't be used.
+    /// The certificates can't be used.
     #[error("[tls]: {0}")]
-    Tls(String),
+    Tls(#[from] TlsServerFault),
     /// A thread or runtime can't be made.
     #[error("the system gave no thread or runtime: {0}")]
     System(#[from] io::Error),
@@ -67,20 +69,28 @@ pub struct Running {
 /// # Errors
 /// When a socket, certificate, session key or thread can't be had.
 pub fn start(settings: &Settings) -> Result<Running, StartError> {
+    raise_descriptors(&settings.limits);
+    let tls = match &settings.tls {
+        Some(tls) if !settings.listen.https.is_empty() => Some(Arc::new(TlsServer::new(tls.clone())?)),
+        _ => None,
+    };
+    let count = settings.workers.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    // Before there are other threads: sockets that were handed over are told of in the environment.
+    let opened = sockets::open(&settings.listen, tls.as_ref(), count)?;
     let office = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(OFFICE_THREADS)
         .thread_name("office")
         .enable_all()
         .build()?;
-    // Sockets first: a start that fails because a port is taken has asked no provider for anything.
-    let count = settings.workers.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-    let opened = open(settings, count)?;
     let plan = Arc::new(plan::assemble(settings, &Office::new(office.handle().clone()))?);
     let shape = match settings.log.format {
         LogFormat::Text => Shape::Text,
         LogFormat::Json => Shape::Json,
     };
     let access = AccessLog::start(shape)?;
+    if let Some(tls) = tls {
+        drop(office.spawn(tls.keep_fresh()));
+    }
     let readiness = Readiness::default();
     if let Some(ListenAddress::Tcp(address)) = &settings.listen.admin {
         let listener = admin::listen(*address)?;
@@ -88,20 +98,31 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         drop(office.spawn(admin::serve(tokio::net::TcpListener::from_std(listener)?, readiness.clone())));
     }
     let (stop, stopped) = watch::channel(false);
+    let limits = &settings.limits;
+    let places = Places::new(limits.connections, limits.connections_per_address, settings.trusted_proxies.clone());
+    let balancers = settings.listen.proxy_protocol.then(|| Arc::from(settings.trusted_proxies.as_slice()));
     let mut workers = Vec::with_capacity(count);
     for (number, sockets) in opened.sockets.into_iter().enumerate() {
         let worker = Worker {
             sockets,
             plan: Arc::clone(&plan),
             access: access.clone(),
-            patience: Patience { idle: settings.limits.idle_timeout, head: settings.limits.header_timeout },
-            connections: settings.limits.connections,
+            patience: Patience {
+                idle: limits.idle_timeout,
+                head: limits.header_timeout,
+                send: limits.send_timeout,
+                request: limits.request_timeout,
+            },
+            places: Arc::clone(&places),
+            balancers: balancers.clone(),
+            head: (limits.headers, limits.header_bytes),
             drain: settings.drain,
             stop: stopped.clone(),
         };
         workers.push(std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || worker.run())?);
     }
     readiness.set(true);
+    notify::tell(notify::State::Ready);
     Ok(Running { addresses: opened.addresses, stop, readiness, workers, office, _unix_paths: opened.unix_paths })
 }
 
@@ -127,6 +148,7 @@ impl Running {
     /// When a worker ended with an error.
     pub fn stop(self) -> io::Result<()> {
         self.readiness.set(false);
+        notify::tell(notify::State::Stopping);
         self.stop.send_replace(true);
         let mut result = Ok(());
         for worker in self.workers {
@@ -140,60 +162,21 @@ impl Running {
     }
 }
 
-struct Opened {
-    /// For each worker, its sockets.
-    sockets: Vec<Vec<Socket>>,
-    addresses: Vec<String>,
-    unix_paths: Vec<UnixPath>,
-}
-
-fn open(settings: &Settings, count: usize) -> Result<Opened, StartError> {
-    let mut opened =
-        Opened { sockets: (0..count).map(|_| Vec::new()).collect(), addresses: Vec::new(), unix_paths: Vec::new() };
-    let tls = match &settings.tls {
-        Some(tls) if !settings.listen.https.is_empty() => Some(acceptor(tls)?),
-        _ => None,
-    };
-    let plain = settings.listen.http.iter().map(|address| (address, None));
-    let secured = settings.listen.https.iter().map(|address| (address, tls.clone()));
-    for (address, tls) in plain.chain(secured) {
-        match address {
-            ListenAddress::Tcp(address) => {
-                let scheme = if tls.is_some() { "https" } else { "http" };
-                let listeners = listen::tcp(*address, count)?;
-                if let Some(bound) = listeners.first().and_then(|listener| listener.local_addr().ok()) {
-                    opened.addresses.push(format!("{scheme}://{bound}"));
-                }
-                for (sockets, listener) in opened.sockets.iter_mut().zip(listeners) {
-                    sockets.push(Socket::Tcp(listener, tls.clone()));
-                }
-            }
-            ListenAddress::Unix(path) => {
-                let listener = listen::unix(path)?;
-                opened.addresses.push(format!("unix:{}", path.display()));
-                opened.unix_paths.push(UnixPath(path.clone()));
-                for sockets in &mut opened.sockets {
-                    sockets.push(Socket::Unix(listener.try_clone()?));
-                }
-            }
-        }
+/// Every connection takes a descriptor, and so does the one that it needs to an upstream. Many systems give a process 1024 unless it asks
+/// for more, since older programs can't count further.
+fn raise_descriptors(limits: &LimitSettings) {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let Some(now) = current else { return };
+    if setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_err() {
+        tracing::debug!(now, "the system gives us no more descriptors");
     }
-    Ok(opened)
-}
-
-fn acceptor(tls: &TlsSettings) -> Result<TlsAcceptor, StartError> {
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&tls.cert)
-        .and_then(Iterator::collect)
-        .map_err(|error| StartError::Tls(format!("can't read the certificates in {}: {error}", tls.cert.display())))?;
-    let key = PrivateKeyDer::from_pem_file(&tls.key)
-        .map_err(|error| StartError::Tls(format!("can't read the private key in {}: {error}", tls.key.display())))?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|error| {
-            StartError::Tls(format!("{} and {} don't fit: {error}", tls.cert.display(), tls.key.display()))
-        })?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    let wanted = u64::try_from(limits.connections).unwrap_or(u64::MAX).saturating_mul(2);
+    match getrlimit(Resource::Nofile).current {
+        Some(allowed) if allowed < wanted => tracing::warn!(
+            allowed,
+            wanted,
+            "the system allows fewer descriptors than `limits.connections` may need; raise it (systemd: LimitNOFILE=) or lower that"
+        ),
+        _ => {}
+    }
 }

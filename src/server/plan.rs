@@ -85,6 +85,7 @@ pub fn assemble(settings: &Settings, office: &Office) -> Result<Plan, PlanError>
         routes: RouteTable::compile(&settings.routes)?,
         upstreams: settings.upstreams.iter().map(upstream).collect::<Result<_, _>>()?,
         body_limit: settings.limits.body_bytes,
+        body_timeout: settings.limits.body_timeout,
         table_capacity: TABLE_CAPACITY,
     })
 }
@@ -158,6 +159,7 @@ pub(super) fn upstream(settings: &UpstreamSettings) -> Result<UpstreamPlan, Plan
         idle_timeout: settings.idle_timeout.min(Duration::from_hours(1)),
         identity: IdentityHeaders::compile(settings)?,
         token: settings.token,
+        client_cert_header: settings.client_cert_header,
     })
 }
 

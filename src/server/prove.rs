@@ -9,6 +9,7 @@ use crate::config::finding::Finding;
 use crate::config::settings::{ProviderSettings, Settings, UpstreamSettings};
 use crate::gate::route::RouteTable;
 use crate::identity::headers::{IdentityError, IdentityHeaders, protected_names};
+use crate::net::tls_server::TlsServer;
 use crate::provider::{Outbound, Provider, ProviderFault};
 use crate::seal::keyring::Keyring;
 
@@ -29,7 +30,7 @@ pub fn prove(settings: &Settings, environment: &BTreeMap<String, String>) -> Vec
         findings.push(Finding::in_key(&["upstreams"], error.to_string()));
     }
     if let Some(tls) = settings.tls.as_ref()
-        && let Err(error) = super::acceptor(tls)
+        && let Err(error) = TlsServer::new(tls.clone())
     {
         let text = error.to_string();
         findings.push(Finding::in_key(&["tls"], text.trim_start_matches("[tls]: ")));

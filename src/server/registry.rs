@@ -3,10 +3,11 @@
 //! Time is counted in sweeps, not read from a clock, so that keeping watch costs a request nothing but a few stores.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// What a connection is doing.
@@ -36,8 +37,12 @@ pub enum Command {
 pub struct Patience {
     /// How long a connection may wait between requests.
     pub idle: Duration,
-    /// How long the head of a request may take.
+    /// How long the head of a request may take; a handshake too.
     pub head: Duration,
+    /// How long an answer may stand still because nothing of it is taken.
+    pub send: Duration,
+    /// How long a request may take as a whole; unbounded when absent.
+    pub request: Option<Duration>,
 }
 
 /// What one connection is doing, and since which sweep. It travels with the stream, which hyper wants to be able to send to
@@ -47,6 +52,8 @@ pub struct Progress {
     ticks: Arc<AtomicU64>,
     /// The sweep's number, shifted by two bits, and the phase in those.
     state: AtomicU64,
+    /// One more than the number of the sweep since which nothing can be written; 0 when something can.
+    blocked: AtomicU64,
 }
 
 impl Progress {
@@ -54,6 +61,19 @@ impl Progress {
     pub fn enter(&self, phase: Phase) {
         let now = self.ticks.load(Ordering::Relaxed);
         self.state.store(now << 2 | phase as u64, Ordering::Relaxed);
+    }
+
+    /// Notes whether the peer takes nothing more for now.
+    pub fn sending(&self, blocked: bool) {
+        if blocked != self.is_blocked() {
+            let since = if blocked { self.ticks.load(Ordering::Relaxed) + 1 } else { 0 };
+            self.blocked.store(since, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the peer takes nothing of what waits to be sent.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed) != 0
     }
 
     /// Whether the connection waits between requests.
@@ -69,6 +89,22 @@ impl Progress {
             _ => Phase::Busy,
         };
         (phase, state >> 2)
+    }
+
+    /// Whether it has outlasted its phase at the sweep `now`. What began within a sweep has lasted less than the count says.
+    fn is_overdue(&self, now: u64, patience: &Patience) -> bool {
+        let outlasts = |since: u64, bound: Duration| now.saturating_sub(since) > bound.as_secs();
+        if let Some(since) = self.blocked.load(Ordering::Relaxed).checked_sub(1)
+            && outlasts(since, patience.send)
+        {
+            return true;
+        }
+        let (phase, since) = self.read();
+        match phase {
+            Phase::Idle => outlasts(since, patience.idle),
+            Phase::Head => outlasts(since, patience.head),
+            Phase::Busy => patience.request.is_some_and(|bound| outlasts(since, bound)),
+        }
     }
 }
 
@@ -95,6 +131,15 @@ impl Entry {
         self.command.get()
     }
 
+    /// Waits until it is told to close.
+    pub async fn told_to_close(&self) {
+        poll_fn(|context| match self.poll_command(context) {
+            Command::Close => Poll::Ready(()),
+            Command::Serve | Command::Drain => Poll::Pending,
+        })
+        .await;
+    }
+
     fn tell(&self, command: Command) {
         self.command.set(command);
         if let Some(waker) = self.waker.borrow().as_ref() {
@@ -109,21 +154,26 @@ pub struct Registry {
     ticks: Arc<AtomicU64>,
     patience: Patience,
     connections: RefCell<Vec<Weak<Entry>>>,
+    draining: Cell<bool>,
 }
+
+/// A head that is older than this, in sweeps, has to make room for others when there is none left.
+const OLD_HEAD: u64 = 2;
 
 impl Registry {
     /// A registry without connections.
     pub fn new(patience: Patience) -> Self {
-        Self { ticks: Arc::default(), patience, connections: RefCell::default() }
+        Self { ticks: Arc::default(), patience, connections: RefCell::default(), draining: Cell::default() }
     }
 
     /// A new connection's entry; it leaves when it is dropped.
     pub fn join(&self) -> Rc<Entry> {
-        let progress = Progress { ticks: Arc::clone(&self.ticks), state: AtomicU64::new(0) };
+        let progress =
+            Progress { ticks: Arc::clone(&self.ticks), state: AtomicU64::new(0), blocked: AtomicU64::new(0) };
         progress.enter(Phase::Idle);
         let entry = Rc::new(Entry {
             progress: Arc::new(progress),
-            command: Cell::new(Command::Serve),
+            command: Cell::new(if self.draining.get() { Command::Drain } else { Command::Serve }),
             waker: RefCell::default(),
         });
         self.connections.borrow_mut().push(Rc::downgrade(&entry));
@@ -135,22 +185,31 @@ impl Registry {
         let now = self.ticks.fetch_add(1, Ordering::Relaxed) + 1;
         self.connections.borrow_mut().retain(|weak| {
             let Some(entry) = weak.upgrade() else { return false };
-            let (phase, since) = entry.progress.read();
-            let bound = match phase {
-                Phase::Idle => self.patience.idle,
-                Phase::Head => self.patience.head,
-                Phase::Busy => return true,
-            };
-            // A phase that began within a tick has lasted less than the count says.
-            if now.saturating_sub(since) > bound.as_secs() {
+            if entry.progress.is_overdue(now, &self.patience) {
                 entry.tell(Command::Close);
             }
             true
         });
     }
 
+    /// Closes the connection that has waited longest between requests; where none does, the one whose head has taken longest, if
+    /// it is an old one. Whether there was any.
+    pub fn make_room(&self) -> bool {
+        let now = self.ticks.load(Ordering::Relaxed);
+        let entries = self.connections.borrow();
+        let open = entries.iter().filter_map(Weak::upgrade).filter(|entry| entry.command.get() != Command::Close);
+        let dispensable = open.filter_map(|entry| match entry.progress.read() {
+            (Phase::Idle, since) => Some(((Phase::Idle as u64, since), entry)),
+            (Phase::Head, since) if now.saturating_sub(since) >= OLD_HEAD => Some(((Phase::Head as u64, since), entry)),
+            (Phase::Head | Phase::Busy, _) => None,
+        });
+        let chosen = dispensable.min_by_key(|(order, _)| *order);
+        chosen.inspect(|(_, entry)| entry.tell(Command::Close)).is_some()
+    }
+
     /// Tells every connection to finish what is under way and close.
     pub fn drain(&self) {
+        self.draining.set(true);
         for entry in self.connections.borrow().iter().filter_map(Weak::upgrade) {
             entry.tell(Command::Drain);
         }
@@ -161,13 +220,20 @@ impl Registry {
 mod tests {
     use super::*;
 
+    const PATIENCE: Patience = Patience {
+        idle: Duration::from_secs(5),
+        head: Duration::from_secs(2),
+        send: Duration::from_secs(3),
+        request: None,
+    };
+
     fn command(entry: &Entry) -> Command {
         entry.poll_command(&Context::from_waker(Waker::noop()))
     }
 
     #[test]
     fn a_head_that_dawdles_is_closed_and_a_long_answer_is_not() {
-        let registry = Registry::new(Patience { idle: Duration::from_secs(5), head: Duration::from_secs(2) });
+        let registry = Registry::new(PATIENCE);
         let (slow, busy, idle) = (registry.join(), registry.join(), registry.join());
         slow.progress().enter(Phase::Head);
         busy.progress().enter(Phase::Busy);
@@ -183,12 +249,61 @@ mod tests {
 
     #[test]
     fn draining_reaches_everyone_and_the_gone_are_forgotten() {
-        let registry = Registry::new(Patience { idle: Duration::from_secs(5), head: Duration::from_secs(2) });
+        let registry = Registry::new(PATIENCE);
         let stays = registry.join();
         drop(registry.join());
         registry.drain();
         assert_eq!(command(&stays), Command::Drain);
+        assert_eq!(command(&registry.join()), Command::Drain, "one that was still in its handshake");
         registry.sweep();
         assert_eq!(registry.connections.borrow().len(), 1);
+    }
+
+    #[test]
+    fn an_answer_that_nobody_takes_ends_and_one_that_moves_goes_on() {
+        let registry = Registry::new(PATIENCE);
+        let (stuck, moving) = (registry.join(), registry.join());
+        for entry in [&stuck, &moving] {
+            entry.progress().enter(Phase::Busy);
+            entry.progress().sending(true);
+        }
+        for _ in 0..4 {
+            registry.sweep();
+            stuck.progress().sending(true);
+            moving.progress().sending(false);
+            moving.progress().sending(true);
+        }
+        assert_eq!((command(&stuck), command(&moving)), (Command::Close, Command::Serve));
+        assert!(stuck.progress().is_blocked());
+    }
+
+    #[test]
+    fn a_request_has_one_bound_over_all() {
+        let registry = Registry::new(Patience { request: Some(Duration::from_secs(2)), ..PATIENCE });
+        let entry = registry.join();
+        entry.progress().enter(Phase::Busy);
+        for expected in [Command::Serve, Command::Serve, Command::Close] {
+            registry.sweep();
+            assert_eq!(command(&entry), expected);
+        }
+    }
+
+    #[test]
+    fn those_that_wait_longest_make_room_first() {
+        let registry = Registry::new(PATIENCE);
+        let (head, busy, first) = (registry.join(), registry.join(), registry.join());
+        head.progress().enter(Phase::Head);
+        busy.progress().enter(Phase::Busy);
+        registry.sweep();
+        let second = registry.join();
+        assert!(registry.make_room());
+        assert_eq!((command(&first), command(&second)), (Command::Close, Command::Serve));
+        assert!(registry.make_room());
+        assert_eq!((command(&second), command(&head)), (Command::Close, Command::Serve));
+        assert!(!registry.make_room(), "the head is not old yet");
+        registry.sweep();
+        assert!(registry.make_room());
+        assert_eq!((command(&head), command(&busy)), (Command::Close, Command::Serve));
+        assert!(!registry.make_room());
     }
 }

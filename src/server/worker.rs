@@ -1,33 +1,26 @@
 //! One worker: one core, one thread, its own runtime, listeners, connections, upstream pools and opened sessions.
 
 use std::io;
-use std::net::TcpListener;
-use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 
-use super::accept::{Hall, Listener, accept};
+use super::accept::{self, Hall, Listener, accept, tell_refused};
+use super::connection;
+use super::places::Places;
 use super::registry::{Patience, Registry};
+use super::sockets::{self, Socket};
 use crate::base::tally::Tally;
 use crate::gate::{Gate, Plan};
 use crate::observe::access::AccessLog;
 
 /// How often connections are looked through; [`Registry`] counts time in these.
 const SWEEP: Duration = Duration::from_secs(1);
-
-/// A socket that a worker is to accept on.
-pub enum Socket {
-    /// TCP, with TLS on it where the listener is an `https` one.
-    Tcp(TcpListener, Option<TlsAcceptor>),
-    /// A unix socket.
-    Unix(UnixListener),
-}
 
 /// What a worker starts with.
 pub struct Worker {
@@ -39,8 +32,12 @@ pub struct Worker {
     pub access: AccessLog,
     /// Bounds on connections' phases.
     pub patience: Patience,
-    /// Connections at once.
-    pub connections: usize,
+    /// Bounds on connections, shared by all workers.
+    pub places: Arc<Places>,
+    /// Whose PROXY protocol headers count; nobody sends any when absent.
+    pub balancers: Option<Arc<[IpNet]>>,
+    /// Headers of a request, and their bytes.
+    pub head: (usize, usize),
     /// How long requests in flight may go on after a stop was asked for.
     pub drain: Duration,
     /// Becomes true when a stop is asked for.
@@ -64,23 +61,24 @@ impl Worker {
             gate: Rc::clone(&gate),
             registry: Rc::new(Registry::new(self.patience)),
             open: Tally::default(),
-            places: Arc::new(Semaphore::new(self.connections)),
-            handshake: self.patience.head,
+            places: self.places,
+            balancers: self.balancers,
+            http1: Rc::new(connection::http1(self.head.0, self.head.1)),
         };
         let mut listeners = JoinSet::new();
         for socket in self.sockets {
-            let listener = match socket {
-                Socket::Tcp(listener, tls) => Listener::Tcp(tokio::net::TcpListener::from_std(listener)?, tls),
-                Socket::Unix(listener) => Listener::Unix(tokio::net::UnixListener::from_std(listener)?),
+            let kind = match socket.kind {
+                sockets::Kind::Tcp(listener) => accept::Kind::Tcp(tokio::net::TcpListener::from_std(listener)?),
+                sockets::Kind::Unix(listener) => accept::Kind::Unix(tokio::net::UnixListener::from_std(listener)?),
             };
-            listeners.spawn_local(accept(listener, hall.clone()));
+            listeners.spawn_local(accept(Listener { kind, tls: socket.tls }, hall.clone()));
         }
         let mut sweeps = tokio::time::interval(SWEEP);
         loop {
             tokio::select! {
                 // The sender lives as long as the gateway: an error means that it is gone, which is a stop too.
                 stopped = self.stop.wait_for(|stop| *stop) => { drop(stopped); break; }
-                _ = sweeps.tick() => { hall.registry.sweep(); gate.sweep(); }
+                _ = sweeps.tick() => { hall.registry.sweep(); gate.sweep(); tell_refused(&hall.places); }
             }
         }
         listeners.shutdown().await;

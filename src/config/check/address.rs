@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use url::{Host, Url};
 
 use crate::config::raw::report::{Wrong, printable};
-use crate::config::settings::ListenAddress;
+use crate::config::settings::{Inherited, ListenAddress};
 
 /// An http or https origin (RFC 6454, section 4): scheme, host and port, nothing more. Messages never repeat the text,
 /// which may hold a password.
@@ -81,15 +81,15 @@ pub(super) fn network(text: &str) -> Result<IpNet, Wrong> {
 
 /// A socket to listen on.
 pub(super) fn listen(text: &str) -> Result<ListenAddress, Wrong> {
-    let allowed = "allowed: \"127.0.0.1:8080\", \"[::]:8080\" or \"unix:/run/portcullis.sock\"";
+    let allowed = "allowed: \"127.0.0.1:8080\", \"[::]:8080\", \"unix:/run/portcullis.sock\" or \"fd:3\"";
     if let Some(path) = text.strip_prefix("unix:") {
         if !path.starts_with('/') || path.len() > 100 || path.contains('\0') {
             return Err(Wrong::new("the path of a unix socket begins with `/` and has at most 100 bytes").note(allowed));
         }
         return Ok(ListenAddress::Unix(PathBuf::from(path)));
     }
-    if text.starts_with("fd:") {
-        return Err(Wrong::new("socket activation (`fd:…`) is not in this release").note(allowed));
+    if let Some(which) = text.strip_prefix("fd:") {
+        return inherited(which).map(ListenAddress::Inherited);
     }
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Ok(ListenAddress::Tcp(address));
@@ -103,6 +103,23 @@ pub(super) fn listen(text: &str) -> Result<ListenAddress, Wrong> {
         None => wrong.note("a port is needed"),
     }
     .note(allowed))
+}
+
+/// A socket that was handed over: its number, or its name in the unit file (`FileDescriptorName=`).
+fn inherited(which: &str) -> Result<Inherited, Wrong> {
+    let wrong = |message: &str| Wrong::new(message).note("write \"fd:3\" for the first one, or its name: \"fd:web\"");
+    if which.bytes().next().is_some_and(|byte| byte.is_ascii_digit()) {
+        let number = which.parse().ok().filter(|number| (3..=1024).contains(number));
+        return number
+            .map(Inherited::Number)
+            .ok_or_else(|| wrong("sockets that are handed over have numbers from 3 on"));
+    }
+    // systemd allows every printable character but `:`; names that are quoted or begin otherwise are asking for trouble.
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if which.is_empty() || which.len() > 255 || !which.bytes().all(is_plain) {
+        return Err(wrong("this names no socket that could be handed over"));
+    }
+    Ok(Inherited::Name(which.to_owned()))
 }
 
 #[cfg(test)]
@@ -171,11 +188,16 @@ mod tests {
     fn sockets_are_addresses_never_names() {
         assert_eq!(listen("unix:/run/p.sock").unwrap(), ListenAddress::Unix("/run/p.sock".into()));
         assert!(listen("[::]:8080").is_ok());
+        assert_eq!(listen("fd:3").unwrap(), ListenAddress::Inherited(Inherited::Number(3)));
+        assert_eq!(listen("fd:web-1").unwrap(), ListenAddress::Inherited(Inherited::Name("web-1".to_owned())));
         for (bad, fix) in [
             ("localhost:80", "127.0.0.1:80"),
             (":8080", "[::]:8080"),
             ("8080", "port"),
-            ("fd:3", "allowed"),
+            ("fd:2", "fd:3"),
+            ("fd:3x", "fd:3"),
+            ("fd:", "fd:3"),
+            ("fd:a:b", "fd:3"),
             ("unix:p.sock", "allowed"),
             ("::1:x", "port"),
         ] {

@@ -1,22 +1,21 @@
-//! The sockets, the certificate they show, and the proxies that are trusted.
+//! The sockets, and the proxies that are trusted.
 
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
 
 use super::address;
-use super::files;
-use crate::config::raw::report::Wrong;
+use crate::config::raw::report::{Wrong, printable};
 use crate::config::raw::table::{Placed, Table};
-use crate::config::settings::{ListenAddress, ListenSettings, TlsSettings};
+use crate::config::settings::{ListenAddress, ListenSettings};
 
 /// `[listen]`.
-pub(super) fn listen(root: &Table<'_>) -> ListenSettings {
+pub(super) fn listen(root: &Table<'_>, trusted_proxies: &[IpNet]) -> ListenSettings {
     let table = root.table("listen");
     let expected = "a list of addresses such as [\"127.0.0.1:8080\"]";
     let http = table.each("http", expected, address::listen);
-    let https = table.each("https", expected, address::listen).unwrap_or_default();
-    let admin = table.parse("admin", "an address such as \"127.0.0.1:9090\"", address::listen);
+    let https = table.each("https", expected, https).unwrap_or_default();
+    let admin = table.parse("admin", "an address such as \"127.0.0.1:9090\"", admin);
     let admin = admin.map(|value| Placed { value, place: table.place("admin") });
 
     let all: Vec<&Placed<ListenAddress>> = http.iter().flatten().chain(&https).chain(&admin).collect();
@@ -40,6 +39,11 @@ pub(super) fn listen(root: &Table<'_>) -> ListenSettings {
     {
         table.error("http", Wrong::new("nothing listens").note("give an address in `http` or `https`"));
     }
+    let unix_mode = table.parse("unix_mode", "permissions such as \"0660\"", unix_mode);
+    let proxy_protocol = table.flag("proxy_protocol", false);
+    if proxy_protocol {
+        check_proxy_protocol(&table, &http.iter().flatten().chain(&https).collect::<Vec<_>>(), trusted_proxies);
+    }
     let default = || {
         let address = ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 8080)));
         if https.is_empty() { vec![address] } else { Vec::new() }
@@ -48,6 +52,52 @@ pub(super) fn listen(root: &Table<'_>) -> ListenSettings {
         http: http.map_or_else(default, values),
         https: values(https),
         admin: admin.map(|admin| admin.value),
+        unix_mode,
+        proxy_protocol,
+    }
+}
+
+fn admin(text: &str) -> Result<ListenAddress, Wrong> {
+    match address::listen(text)? {
+        address @ ListenAddress::Tcp(_) => Ok(address),
+        ListenAddress::Unix(_) | ListenAddress::Inherited(_) => {
+            Err(Wrong::new("`admin` listens on an IP address only").note("write \"127.0.0.1:9090\""))
+        }
+    }
+}
+
+fn https(text: &str) -> Result<ListenAddress, Wrong> {
+    match address::listen(text)? {
+        ListenAddress::Unix(_) => {
+            Err(Wrong::new("`https` listens on no unix socket").note("name it in `http`: nobody listens on the way"))
+        }
+        address => Ok(address),
+    }
+}
+
+/// Three or four octal digits. A socket that its owner can't use is a mistake.
+fn unix_mode(text: &str) -> Result<u32, Wrong> {
+    let octal = matches!(text.len(), 3 | 4) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| octal && *mode <= 0o777 && *mode & 0o600 == 0o600);
+    mode.ok_or_else(|| {
+        Wrong::new(format!("`{}` is no mode of a socket", printable(text)))
+            .note("write it in octal, with read and write for its owner: \"0660\"")
+    })
+}
+
+/// A header is believed from trusted proxies alone, which are told by their addresses.
+fn check_proxy_protocol(table: &Table<'_>, listeners: &[&Placed<ListenAddress>], trusted_proxies: &[IpNet]) {
+    if trusted_proxies.is_empty() {
+        let wrong = Wrong::new("`proxy_protocol` is on, but no proxy is trusted, so every connection would be refused")
+            .note("name the balancer: [trusted_proxies] networks = [\"10.0.0.0/8\"]");
+        table.error("proxy_protocol", wrong);
+    }
+    for listener in listeners {
+        if matches!(listener.value, ListenAddress::Unix(_)) {
+            let wrong = Wrong::new("`proxy_protocol` is on, but a peer on a unix socket has no address to trust it by")
+                .note("give the balancer an IP address to connect to, or leave `proxy_protocol` out");
+            table.report().error(listener.place.clone(), wrong);
+        }
     }
 }
 
@@ -60,25 +110,6 @@ fn collide(one: &ListenAddress, other: &ListenAddress) -> bool {
         (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => one == other && one.port() != 0,
         (one, other) => one == other,
     }
-}
-
-/// `[tls]`: needed by `https` listeners.
-pub(super) fn tls(root: &Table<'_>, listen: &ListenSettings) -> Option<TlsSettings> {
-    let table = root.table("tls");
-    let cert = files::certificates(&table, "cert");
-    let key = files::private_key(&table, "key");
-    let wanted = !listen.https.is_empty();
-    for name in ["cert", "key"] {
-        if !table.has(name) && (wanted || table.has("cert") || table.has("key")) {
-            table.missing(name, &format!("[tls] {name} = \"/etc/portcullis/{name}.pem\", which `listen.https` needs"));
-        }
-    }
-    if !wanted && cert.is_some() && key.is_some() {
-        let wrong = Wrong::new("`[tls]` is given, but nothing listens with it")
-            .note("add an address to `listen.https`, or leave `[tls]` out");
-        table.report().warn(table.place("cert"), wrong);
-    }
-    Some(TlsSettings { cert: cert?, key: key? })
 }
 
 /// `[trusted_proxies]`: nobody by default (design, invariant 5).

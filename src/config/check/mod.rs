@@ -14,6 +14,7 @@ mod secret;
 mod session;
 mod site;
 mod ties;
+mod tls;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ use super::raw::layer::Layer;
 use super::raw::node::Node;
 use super::raw::report::Report;
 use super::raw::table::Table;
-use super::settings::Settings;
+use super::settings::{Settings, UpstreamSettings};
 
 /// What every check may look at.
 pub(super) struct Context<'c> {
@@ -40,14 +41,16 @@ pub(super) fn settings(root: &Node, context: &Context<'_>) -> Option<Settings> {
     let public_url = site::public_url(&table);
     let prefix = site::prefix(&table);
     let workers = site::workers(&table);
-    let listen = listen::listen(&table);
-    let tls = listen::tls(&table, &listen);
     let trusted_proxies = listen::trusted_proxies(&table);
+    let listen = listen::listen(&table, &trusted_proxies);
+    let tls = tls::tls(&table, &listen);
     let limits = site::limits(&table);
     let session = session::session(&table, &limits, context);
     let providers = provider::providers(&table, context);
     let upstreams = upstream::upstreams(&table, context.report);
     let routes = route::routes(&table, &route::Names::new(&providers, &upstreams), &prefix);
+    let upstreams: Vec<UpstreamSettings> = upstreams.into_iter().filter_map(|upstream| upstream.settings).collect();
+    tls::check_use(&table, tls.as_ref(), &routes, &upstreams);
     let return_to_origins = site::return_to_origins(&table);
     let log = site::log(&table);
     let drain = table.duration("drain", "30s", ("0s", "1h"));
@@ -60,7 +63,7 @@ pub(super) fn settings(root: &Node, context: &Context<'_>) -> Option<Settings> {
         trusted_proxies,
         session,
         providers: providers.into_iter().filter_map(|provider| provider.settings).collect(),
-        upstreams: upstreams.into_iter().filter_map(|upstream| upstream.settings).collect(),
+        upstreams,
         routes,
         return_to_origins,
         limits,

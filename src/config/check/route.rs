@@ -13,7 +13,7 @@ use super::upstream;
 use crate::config::raw::node::{Node, Place};
 use crate::config::raw::report::{Wrong, printable};
 use crate::config::raw::table::{Table, within};
-use crate::config::settings::{Allow, PathAllowances, PathPattern, RouteSettings, SignedOut};
+use crate::config::settings::{Allow, Conditions, PathAllowances, PathPattern, RouteSettings, SignedOut};
 
 /// The names that a route may speak of.
 pub(super) struct Names<'n> {
@@ -47,7 +47,7 @@ pub(super) fn routes(root: &Table<'_>, names: &Names<'_>, prefix: &str) -> Vec<R
     }
     ties::check(&routes, root.report());
     let routes: Vec<RouteSettings> = routes.into_iter().map(|(route, _)| route).collect();
-    if routes.iter().any(|route| route.allow != Allow::Everyone) {
+    if routes.iter().any(|route| asks_for_sign_in(&route.allow)) {
         need_provider(root, names);
     }
     if routes.len() == nodes.len() {
@@ -83,7 +83,21 @@ fn implied(root: &Table<'_>, names: &Names<'_>) -> Vec<RouteSettings> {
         signed_out: SignedOut::Auto,
         upstream: 0,
         allowances: PathAllowances::default(),
+        body_bytes: None,
     }]
+}
+
+/// Whether somebody may have to sign in; a rule of certificates alone never asks for it.
+fn asks_for_sign_in(allow: &Allow) -> bool {
+    match allow {
+        Allow::Everyone => false,
+        Allow::SignedIn => true,
+        Allow::AnyOf(tables) => tables.iter().any(|table| {
+            let certificate_alone =
+                Conditions { client_certificate: table.client_certificate.clone(), ..Conditions::default() };
+            *table != certificate_alone
+        }),
+    }
 }
 
 fn need_provider(root: &Table<'_>, names: &Names<'_>) {
@@ -119,6 +133,7 @@ fn route(node: &Node, names: &Names<'_>, prefix: &str, root: &Table<'_>) -> Opti
         path_parameters: table.flag("path_parameters", false),
         empty_segments: table.flag("empty_segments", false),
     };
+    let body_bytes = table.size("body_bytes", super::site::BODY_BYTES);
     if allow == Some(Allow::Everyone) && matches!(signed_out, Some(SignedOut::Redirect | SignedOut::Unauthorized)) {
         let wrong = Wrong::new("`signed_out` has no effect where everyone may pass").note("leave it out");
         root.report().warn(table.place("signed_out"), wrong);
@@ -135,6 +150,7 @@ fn route(node: &Node, names: &Names<'_>, prefix: &str, root: &Table<'_>) -> Opti
         signed_out: signed_out.unwrap_or(SignedOut::Auto),
         upstream: upstream?,
         allowances,
+        body_bytes,
     })
 }
 

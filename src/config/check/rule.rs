@@ -58,6 +58,7 @@ fn conditions(node: &Node, providers: &[&str], report: &Report) -> Option<Condit
         roles: values(&table, "roles", exact),
         emails: values(&table, "emails", email),
         email_domains: values(&table, "email_domains", domain),
+        client_certificate: values(&table, "client_certificate", certificate),
     };
     if conditions == Conditions::default() && report.is_clean_within(&node.place) {
         let wrong = Wrong::new("`allow` is an empty table: does it mean everyone or nobody?").note(FORMS);
@@ -89,6 +90,27 @@ fn exact(text: &str) -> Result<String, Wrong> {
             .note("write it exactly as the provider gives it"));
     }
     Ok(text.to_owned())
+}
+
+/// How a client's certificate is told: by the SHA-256 of all of it, by a subject alternative name (RFC 5280, section 4.2.1.6), or by
+/// its whole subject as RFC 4514 writes it.
+fn certificate(text: &str) -> Result<String, Wrong> {
+    let forms = "allowed: \"sha256:…\" with 64 hex digits, \"dns:host.example\", \"email:a@host.example\", \"uri:spiffe://…\" or \
+                 \"subject:CN=…\"";
+    let wrong = |message: &str| Wrong::new(message).note(forms);
+    let (kind, value) = text.split_once(':').ok_or_else(|| wrong("this says not how to tell a certificate"))?;
+    match kind {
+        "sha256" => {
+            let digits = value.replace(':', "").to_ascii_lowercase();
+            let is_digest = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+            if is_digest { Ok(format!("sha256:{digits}")) } else { Err(wrong("this is no SHA-256 fingerprint")) }
+        }
+        "dns" if value.starts_with("*.") => Err(wrong("a name in a rule is one host, so it has no `*`")),
+        "dns" => domain(value).map(|name| format!("dns:{name}")).map_err(|_| wrong("this is no host name")),
+        "email" | "uri" | "subject" if !value.is_empty() && value.trim() == value => Ok(text.to_owned()),
+        "email" | "uri" | "subject" => Err(wrong("this name is empty or has white space around it")),
+        _ => Err(wrong("this says not how to tell a certificate")),
+    }
 }
 
 /// A plain address: `dot-atom-text` (RFC 5322, section 3.2.3), one `@`, and a domain, which alone is put in lower case.

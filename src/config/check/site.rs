@@ -12,6 +12,9 @@ use crate::config::settings::{LimitSettings, LogFormat, LogSettings};
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
+/// Bounds on what `body_bytes` may be.
+pub(super) const BODY_BYTES: (&str, &str) = ("1B", "1048576GiB");
+
 /// `public_url`: plain http for this machine alone, since session cookies travel on it.
 pub(super) fn public_url(table: &Table<'_>) -> Option<Url> {
     let url = table.parse("public_url", "a URL such as \"https://app.example.com\"", |text| {
@@ -51,15 +54,21 @@ pub(super) fn workers(table: &Table<'_>) -> Option<NonZeroUsize> {
 pub(super) fn limits(root: &Table<'_>) -> LimitSettings {
     let table = root.table("limits");
     let header_bytes = table.size("header_bytes", ("4KiB", "256KiB")).and_then(|size| usize::try_from(size).ok());
+    let count = |key, bounds, default| {
+        table.whole(key, bounds).and_then(|count| usize::try_from(count).ok()).unwrap_or(default)
+    };
+    let request_timeout = table.duration("request_timeout", "1h", ("1s", "30d"));
     LimitSettings {
         header_bytes: header_bytes.unwrap_or(64 * 1024),
+        headers: count("headers", 10..=1000, 100),
         header_timeout: table.duration("header_timeout", "10s", ("1s", "5m")),
-        body_bytes: table.size("body_bytes", ("1B", "1048576GiB")),
+        body_bytes: table.size("body_bytes", BODY_BYTES),
+        body_timeout: table.duration("body_timeout", "60s", ("1s", "1h")),
+        send_timeout: table.duration("send_timeout", "60s", ("1s", "1h")),
+        request_timeout: table.has("request_timeout").then_some(request_timeout),
         idle_timeout: table.duration("idle_timeout", "75s", ("1s", "1h")),
-        connections: table
-            .whole("connections", 1..=1_000_000)
-            .and_then(|count| usize::try_from(count).ok())
-            .unwrap_or(10_000),
+        connections: count("connections", 1..=1_000_000, 10_000),
+        connections_per_address: count("connections_per_address", 1..=1_000_000, 1000),
     }
 }
 

@@ -88,6 +88,7 @@ fn upstream(name: &str, table: &Table<'_>) -> Option<UpstreamSettings> {
     let connect_timeout = table.duration("connect_timeout", "5s", ("100ms", "5m"));
     let response_timeout = table.duration("response_timeout", "60s", ("100ms", "1d"));
     let idle_timeout = table.duration("idle_timeout", "60s", ("1s", "1h"));
+    let client_cert_header = table.flag("client_cert_header", false);
     let url = url?;
     let is_plain = url.scheme() == "http";
     if ca.is_some() && is_plain {
@@ -112,6 +113,7 @@ fn upstream(name: &str, table: &Table<'_>) -> Option<UpstreamSettings> {
         connect_timeout,
         response_timeout,
         idle_timeout,
+        client_cert_header,
     })
 }
 

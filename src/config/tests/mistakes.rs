@@ -282,7 +282,23 @@ fn a_sign_in_needs_a_provider_and_a_public_site_none() {
 #[test]
 fn listeners_and_proxies() {
     each(&[
-        (right("", "[listen]\nhttp = [\"fd:3\"]"), &["not in this release"]),
+        (right("", "[listen]\nhttp = [\"fd:2\"]"), &["write \"fd:3\""]),
+        (right("", "[listen]\nadmin = \"unix:/run/a.sock\""), &["`admin` listens on an IP address only"]),
+        (right("", "[listen]\nunix_mode = \"660x\""), &["is no mode"]),
+        (right("", "[listen]\nunix_mode = \"0060\""), &["read and write for its owner"]),
+        (right("", "[listen]\nproxy_protocol = true"), &["no proxy is trusted", "networks ="]),
+        (
+            right(
+                "",
+                "[listen]\nproxy_protocol = true\nhttp = [\"unix:/p\"]\n[trusted_proxies]\nnetworks = [\"10.0.0.0/8\"]",
+            ),
+            &["a unix socket has no address"],
+        ),
+        (right("", "[tls]\nclient_certificates = \"optional\""), &["`client_ca` is missing"]),
+        (
+            right("", "[[tls.certificates]]\ncert = \"/nowhere\""),
+            &["`cert`: can't use", "`key` is missing in [[tls.certificates]]"],
+        ),
         (right("", "[listen]\nhttp = []"), &["nothing listens"]),
         (right("", "[listen]\nhttp = [\"127.0.0.1:1\"]\nadmin = \"127.0.0.1:1\""), &["given twice", "it is also at"]),
         (right("", "[listen]\nhttps = [\"127.0.0.1:1\"]"), &["`cert` is missing", "`key` is missing"]),
@@ -326,6 +342,20 @@ fn the_rest_of_the_tables() {
         (right("log = \"debug\"", ""), &["`log` takes a table, not text"]),
         (right("", "[limits]\nheader_bytes = \"1KiB\""), &["allowed: \"4KiB\" to \"256KiB\""]),
         (right("", "[limits]\nheader_bytes = \"64KB\""), &["is no size"]),
+        (right("", "[limits]\nheaders = 5"), &["allowed: 10 to 1000"]),
+        (right("", "[limits]\nbody_timeout = \"0s\""), &["allowed: \"1s\" to \"1h\""]),
+        (right("", "[limits]\nsend_timeout = \"2h\""), &["allowed: \"1s\" to \"1h\""]),
+        (right("", "[limits]\nrequest_timeout = \"0s\""), &["allowed: \"1s\" to \"30d\""]),
+        (right("", "[limits]\nconnections_per_address = 0"), &["allowed: 1 to 1000000"]),
+        (route("path = \"/*\"\nallow = \"signed-in\"\nbody_bytes = \"0B\""), &["`body_bytes` is out of bounds"]),
+        (upstream("client_cert_header = true"), &["`client_cert_header`, but clients are asked for none", "client_ca"]),
+        (
+            route("path = \"/*\"\nallow = { client_certificate = [\"dns:a.example\"] }"),
+            &["but clients are asked for none"],
+        ),
+        (route("path = \"/*\"\nallow = { client_certificate = [\"a.example\"] }"), &["says not how to tell"]),
+        (route("path = \"/*\"\nallow = { client_certificate = [\"dns:*.example\"] }"), &["has no `*`"]),
+        (route("path = \"/*\"\nallow = { client_certificate = [\"sha256:abc\"] }"), &["no SHA-256 fingerprint"]),
         (right("", "[limits]\nconnections = 0"), &["allowed: 1 to 1000000"]),
         (right("", "[log]\nlevel = \"portcullis=loud\""), &["is no level"]),
         (right("", "[return_to]\norigins = [\"http://x.example\"]"), &["can be impersonated"]),

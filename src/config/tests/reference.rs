@@ -12,6 +12,9 @@ fn desk() -> (Desk, LoadRequest) {
     desk.write("corp-ca.pem", &cert);
     desk.write("api-ca.pem", &cert);
     desk.write("key.pem", &key);
+    desk.write("clients.pem", &cert);
+    desk.write("other-cert.pem", &cert);
+    desk.write("other-key.pem", &key);
     desk.environment.insert("OLD_SESSION_KEY".to_owned(), crate::base::random::token().unwrap());
     let file = desk.write("portcullis.toml", &read("config/portcullis.toml"));
     let request = LoadRequest { files: vec![file], environment: desk.environment.clone(), ..LoadRequest::default() };
@@ -100,7 +103,11 @@ fn the_defaults_in_the_reference_are_the_defaults() {
                     settings.limits.header_bytes,
                     settings.limits.header_timeout,
                     settings.limits.idle_timeout,
-                    settings.limits.connections
+                    settings.limits.connections,
+                    settings.limits.connections_per_address,
+                    settings.limits.headers,
+                    settings.limits.body_timeout,
+                    settings.limits.send_timeout,
                 ),
                 (
                     provider.client_authentication,

@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn only_the_address_of_the_connection_itself_is_ours() {
-        let peer = |local: &str| Peer { remote: None, local: local.parse().ok(), tls: false };
+        let peer = |local: &str| Peer { local: local.parse().ok(), ..Peer::default() };
         let own = |host: &str, local| Authority::parse(host.as_bytes()).unwrap().is_own_address(&peer(local));
         assert!(own("127.0.0.1:8080", "127.0.0.1:8080"));
         assert!(own("127.0.0.1", "[::ffff:127.0.0.1]:8080"));

@@ -31,6 +31,7 @@ use crate::http::caller::classify;
 use crate::http::path::{CanonicalPath, MAX_TARGET_BYTES, PathRefusal};
 use crate::http::protected::ProtectedNames;
 use crate::http::visit::{Peer, SiteOrigin, Visit};
+use crate::net::client_certificate::ClientCertificate;
 
 /// What the edge goes by; compiled once per config.
 #[derive(Debug)]
@@ -60,6 +61,8 @@ pub struct Admitted {
     pub proxies: Vec<IpAddr>,
     /// Whether the client's own connection is TLS, as far as we can know.
     pub secure: bool,
+    /// The certificate that the client showed us in its TLS handshake.
+    pub certificate: Option<Arc<ClientCertificate>>,
 }
 
 /// A request that is refused whatever the rules say.
@@ -122,7 +125,15 @@ pub fn admit(parts: &mut Parts, peer: &Peer, rules: &EdgeRules) -> Result<Admitt
         // Nothing that comes later can take the target's host for one that was checked.
         parts.uri = Uri::from(path.target().clone());
     }
-    Ok(Admitted { visit, path, websocket, takes_trailers, proxies: client.proxies, secure: client.secure })
+    Ok(Admitted {
+        visit,
+        path,
+        websocket,
+        takes_trailers,
+        proxies: client.proxies,
+        secure: client.secure,
+        certificate: peer.certificate.clone(),
+    })
 }
 
 fn check_method(method: &Method) -> Result<(), Malformed> {

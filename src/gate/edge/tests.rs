@@ -18,7 +18,11 @@ fn rules() -> EdgeRules {
 }
 
 fn peer(remote: &str) -> Peer {
-    Peer { remote: Some(format!("{remote}:5000").parse().unwrap()), local: "192.0.2.9:80".parse().ok(), tls: false }
+    Peer {
+        remote: Some(format!("{remote}:5000").parse().unwrap()),
+        local: "192.0.2.9:80".parse().ok(),
+        ..Peer::default()
+    }
 }
 
 fn parts(method: &str, uri: &str, version: Version, lines: &[(&str, &str)]) -> Parts {

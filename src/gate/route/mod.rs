@@ -32,6 +32,8 @@ pub struct Route {
     pub upstream: usize,
     /// Odd paths it lets through.
     pub allowances: PathAllowances,
+    /// Bytes of a request body; the plan's bound when absent.
+    pub body_bytes: Option<u64>,
 }
 
 /// Two routes that no request could choose between.
@@ -91,6 +93,7 @@ impl RouteTable {
                 signed_out: setting.signed_out,
                 upstream: setting.upstream,
                 allowances: setting.allowances,
+                body_bytes: setting.body_bytes,
             }));
         }
         Ok(table)

@@ -20,6 +20,7 @@ fn setting(host: Option<&str>, path: &str, methods: &[Method]) -> RouteSettings 
         signed_out: SignedOut::Auto,
         upstream: 0,
         allowances: PathAllowances::default(),
+        body_bytes: None,
     }
 }
 
