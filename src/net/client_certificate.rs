@@ -2,6 +2,8 @@
 //!
 //! Whether it is valid was decided in the handshake, by the authorities that the config names. What is read here only gives it names.
 
+use std::fmt::Write as _;
+
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -25,9 +27,11 @@ pub struct ClientCertificate {
 impl ClientCertificate {
     /// Names the certificate `leaf`. One whose insides can't be read has its fingerprint alone.
     pub fn new(leaf: &CertificateDer<'_>) -> Option<Self> {
-        let fingerprint = digest::digest(&digest::SHA256, leaf);
-        let hex: String = fingerprint.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut names = vec![format!("sha256:{hex}")];
+        let mut fingerprint = "sha256:".to_owned();
+        for byte in digest::digest(&digest::SHA256, leaf).as_ref() {
+            write!(fingerprint, "{byte:02x}").ok()?;
+        }
+        let mut names = vec![fingerprint];
         names.extend(inner_names(leaf).into_iter().flatten().take(MAX_NAMES));
         // A byte sequence (RFC 9440, section 2.1; RFC 9651, section 3.3.5).
         let header = HeaderValue::try_from(format!(":{}:", STANDARD.encode(leaf))).ok()?;

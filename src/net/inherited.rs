@@ -72,12 +72,12 @@ impl Handed {
 
     fn take_at(&mut self, index: usize) -> io::Result<Socket> {
         if let Ok(Some(listener)) = self.sockets.take_tcp_listener(index) {
-            check(SockRef::from(&listener))?;
+            check(&SockRef::from(&listener))?;
             listener.set_nonblocking(true)?;
             return Ok(Socket::Tcp(listener));
         }
         let listener = self.sockets.take_unix_listener(index)?.ok_or_else(|| self.nothing())?;
-        check(SockRef::from(&listener))?;
+        check(&SockRef::from(&listener))?;
         listener.set_nonblocking(true)?;
         Ok(Socket::Unix(listener))
     }
@@ -94,7 +94,7 @@ impl Handed {
 }
 
 /// A socket that is connected, or that nobody listens on yet, can't be accepted on.
-fn check(socket: SockRef<'_>) -> io::Result<()> {
+fn check(socket: &SockRef<'_>) -> io::Result<()> {
     if socket.is_listener()? {
         Ok(())
     } else {

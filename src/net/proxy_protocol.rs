@@ -125,9 +125,10 @@ fn parse_binary(version_and_command: u8, family: u8, rest: &[u8]) -> Result<Opti
     let (ends, more) = match family {
         0x00 => return Ok(None),
         0x11 => {
-            let (addresses, more) = rest.split_first_chunk::<12>().ok_or(SHORT)?;
-            let [a, b, c, d, e, f, g, h, ports @ ..] = *addresses;
-            (ends(IpAddr::from([a, b, c, d]), IpAddr::from([e, f, g, h]), ports), more)
+            let (source, more) = rest.split_first_chunk::<4>().ok_or(SHORT)?;
+            let (destination, more) = more.split_first_chunk::<4>().ok_or(SHORT)?;
+            let (ports, more) = more.split_first_chunk::<4>().ok_or(SHORT)?;
+            (ends(IpAddr::from(*source), IpAddr::from(*destination), *ports), more)
         }
         0x21 => {
             let (source, more) = rest.split_first_chunk::<16>().ok_or(SHORT)?;

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -67,23 +67,23 @@ impl TlsServer {
         TlsAcceptor::from(self.config.load_full())
     }
 
-    /// Looks at the files for ever, and takes up what they hold when they change. What can't be used is told once, and what was
-    /// there before stays.
-    pub async fn keep_fresh(self: Arc<Self>) {
-        let mut seen = self.seen.clone();
+    /// Looks at the files until the server is dropped, and takes up what they hold when they change. What can't be used is told once,
+    /// and what was there before stays.
+    pub async fn keep_fresh(server: Weak<Self>) {
+        let mut seen = server.upgrade().map(|server| server.seen.clone()).unwrap_or_default();
         let mut looks = tokio::time::interval(LOOK);
         loop {
             looks.tick().await;
-            let server = Arc::clone(&self);
+            let Some(server) = server.upgrade() else { return };
             let known = seen.clone();
             // The office has few threads, and a file system may be slow.
-            if let Ok(now) = tokio::task::spawn_blocking(move || server.look(known)).await {
+            if let Ok(now) = tokio::task::spawn_blocking(move || server.look(&known)).await {
                 seen = now;
             }
         }
     }
 
-    fn look(&self, seen: Vec<Stamp>) -> Vec<Stamp> {
+    fn look(&self, seen: &[Stamp]) -> Vec<Stamp> {
         let now = stamps(&self.settings);
         if now != seen {
             match build(&self.settings) {
@@ -175,18 +175,18 @@ mod tests {
         let pair = write(folder.path(), "cert", "key");
         let server = TlsServer::new(TlsSettings { certificates: vec![pair.clone()], clients: None }).unwrap();
         let first = server.config.load_full();
-        let seen = server.look(server.seen.clone());
+        let seen = server.look(&server.seen);
         assert!(Arc::ptr_eq(&first, &server.config.load_full()), "nothing changed");
 
         std::fs::write(&pair.cert, "no certificate").unwrap();
-        let seen = server.look(seen);
+        let seen = server.look(&seen);
         assert!(Arc::ptr_eq(&first, &server.config.load_full()), "what was there before stays");
 
         drop(write(folder.path(), "cert", "key"));
-        let seen = server.look(seen);
+        let seen = server.look(&seen);
         let second = server.config.load_full();
         assert!(!Arc::ptr_eq(&first, &second));
-        drop(server.look(seen));
+        drop(server.look(&seen));
         assert!(Arc::ptr_eq(&second, &server.config.load_full()), "one change is taken up once");
     }
 
@@ -207,7 +207,7 @@ mod tests {
         let swap = folder.path().join("swap");
         std::os::unix::fs::symlink(two, &swap).unwrap();
         std::fs::rename(&swap, &link).unwrap();
-        drop(server.look(server.seen.clone()));
+        drop(server.look(&server.seen));
         assert!(!Arc::ptr_eq(&first, &server.config.load_full()));
     }
 

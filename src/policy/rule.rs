@@ -380,6 +380,43 @@ mod tests {
         assert!(!admits(conditions, &without));
     }
 
+    fn certificate() -> ClientCertificate {
+        let params = rcgen::CertificateParams::new(vec!["backup.example.com".to_owned()]).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        ClientCertificate::new(params.self_signed(&key).unwrap().der()).unwrap()
+    }
+
+    #[test]
+    fn a_certificate_alone_admits_and_beside_other_keys_it_is_needed_too() {
+        let shown = certificate();
+        let somebody = principal(&[], &["admin"], "", false);
+        let verdict = |conditions: &[&Conditions], who: Option<&Principal>, shown: Option<&ClientCertificate>| {
+            let tables = conditions.iter().map(|table| (*table).clone()).collect();
+            evaluate(&Rule::compile(&Allow::AnyOf(tables)), Asker { principal: who, certificate: shown })
+        };
+        let alone = Conditions { client_certificate: list(&["dns:backup.example.com"]), ..Conditions::default() };
+        let other = Conditions { client_certificate: list(&["dns:other.example.com"]), ..Conditions::default() };
+        let both = Conditions { roles: list(&["admin"]), ..alone.clone() };
+        let role = Conditions { roles: list(&["admin"]), ..Conditions::default() };
+        let (who, cert) = (Some(&somebody), Some(&shown));
+        for (conditions, who, cert, expected) in [
+            (&[&alone][..], None, cert, Verdict::Admit),
+            (&[&alone], None, None, Verdict::Forbid),
+            (&[&alone], who, None, Verdict::Forbid),
+            (&[&other], who, cert, Verdict::Forbid),
+            (&[&both], who, cert, Verdict::Admit),
+            (&[&both], None, cert, Verdict::NeedsSignIn),
+            (&[&both], who, None, Verdict::Forbid),
+            (&[&both], None, None, Verdict::Forbid),
+            (&[&other, &role], None, cert, Verdict::NeedsSignIn),
+            (&[&other, &role], who, cert, Verdict::Admit),
+        ] {
+            assert_eq!(verdict(conditions, who, cert), expected, "{conditions:?}");
+        }
+        let empty = Conditions { client_certificate: Some(Vec::new()), ..Conditions::default() };
+        assert_eq!(verdict(&[&empty], who, cert), Verdict::Forbid);
+    }
+
     proptest! {
         #[test]
         fn only_addresses_that_end_in_the_domain_are_admitted(email in "[a-z@. \"(),A-Z]{0,8}(@corp[.]com)?[ .a-z@\"]{0,3}") {

@@ -31,7 +31,8 @@ impl Readiness {
 }
 
 /// Answers on `listener` until the office closes.
-pub async fn serve(listener: TcpListener, readiness: Readiness) -> ! {
+#[allow(clippy::infinite_loop, reason = "it answers until the office closes, which drops its connections with it")]
+pub async fn serve(listener: TcpListener, readiness: Readiness) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;

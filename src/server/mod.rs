@@ -89,7 +89,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     };
     let access = AccessLog::start(shape)?;
     if let Some(tls) = tls {
-        drop(office.spawn(tls.keep_fresh()));
+        drop(office.spawn(TlsServer::keep_fresh(Arc::downgrade(&tls))));
     }
     let readiness = Readiness::default();
     if let Some(ListenAddress::Tcp(address)) = &settings.listen.admin {

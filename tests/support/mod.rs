@@ -16,6 +16,7 @@ pub mod parts;
 pub mod process;
 pub mod provider;
 pub mod tls_tunnel;
+pub mod tls_client;
 pub mod upstream;
 pub mod webdriver;
 pub mod websocket;

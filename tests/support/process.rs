@@ -31,7 +31,12 @@ pub struct Process {
 impl Process {
     /// Starts `command`; `what` names it in failures.
     pub fn start(what: &str, command: &mut Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::start_with(what, command, Stdio::null())
+    }
+
+    /// Starts `command` with this as its standard input.
+    pub fn start_with(what: &str, command: &mut Command, input: Stdio) -> Self {
+        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{what} can't be started: {error}"));
         let lines = Lines::default();
         lines.shared.0.lock().expect("no reader panics").open_streams = 2;

@@ -88,6 +88,11 @@ impl<S: Read> Reader<S> {
         &self.stream
     }
 
+    /// The stream itself, to write to.
+    pub fn stream_mut(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
     /// Bytes read from the stream so far.
     pub fn taken(&self) -> u64 {
         self.taken
