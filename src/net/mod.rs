@@ -10,5 +10,6 @@ pub mod outbound_proxy;
 pub mod pool;
 pub mod proxy_protocol;
 pub mod stream;
+pub mod system_authorities;
 pub mod tls_client;
 pub mod tls_server;

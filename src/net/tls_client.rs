@@ -7,7 +7,8 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use rustls_platform_verifier::Verifier;
+
+use super::system_authorities::SystemAuthorities;
 
 /// Whose certificates count.
 #[derive(Clone, Copy, Debug)]
@@ -76,8 +77,8 @@ fn platform(
     provider: Arc<CryptoProvider>,
 ) -> Result<ClientConfig, TlsClientFault> {
     let verifier =
-        Verifier::new_with_extra_roots(extra, provider).map_err(|cause| TlsClientFault::Verifier(cause.to_string()))?;
-    Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
+        SystemAuthorities::new(extra, provider).map_err(|cause| TlsClientFault::Verifier(cause.to_string()))?;
+    Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
 fn read_bundle(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsClientFault> {

@@ -148,7 +148,7 @@ impl TlsConnection {
         let connection = &self.reader.stream().conn;
         Agreed {
             version: connection.protocol_version().expect("the handshake is done"),
-            group: connection.negotiated_key_exchange_group().map(|group| group.name()),
+            group: connection.negotiated_key_exchange_group().map(rustls::crypto::SupportedKxGroup::name),
             kind: connection.handshake_kind().expect("the handshake is done"),
             protocol: connection.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned()),
             certificate: connection.peer_certificates().expect("servers show one")[0].clone().into_owned(),
