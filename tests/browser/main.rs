@@ -13,5 +13,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod back;
 mod demo;
 mod driver;
+mod pages;
+mod visit;

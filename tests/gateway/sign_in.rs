@@ -135,7 +135,11 @@ fn a_finished_stale_or_foreign_flow_gives_a_calm_page_with_a_way_to_try_again() 
     // The browser was restored with the cookies that it had: the flow is known, and used.
     let mut restored = scene.browser();
     restored.jar = kept;
-    scene.assert_calm(&restored.peek(callback.url.as_str()), "used");
+    let redeemed = scene.redeemed();
+    let used = restored.peek(callback.url.as_str());
+    scene.assert_calm(&used, "used");
+    assert!(used.text().contains("works only once"), "{}", used.text());
+    assert_eq!(scene.redeemed(), redeemed, "the code is not redeemed a second time");
 
     let (mut browser, callback) = scene.almost_signed_in("alice", "/z");
     crate::support::pause(std::time::Duration::from_millis(4100));

@@ -194,6 +194,13 @@ impl WebDriver {
         self.post("/window/rect", &json!({ "width": width, "height": height }));
     }
 
+    /// Shows pages as to someone who prefers a dark screen, or a light one (Chromium's own command, as `WebDriver` has none).
+    pub fn prefer(&self, scheme: &str) {
+        let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
+        let command = json!({"cmd": "Emulation.setEmulatedMedia", "params": {"features": features}});
+        self.post("/goog/cdp/execute", &command);
+    }
+
     /// Takes a picture of the page that is shown, into `target/screenshots/NAME.png`; gives the file.
     pub fn screenshot(&self, name: &str) -> PathBuf {
         let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/screenshots"));
