@@ -115,7 +115,7 @@ fn too_large(visit: &Visit, session: &Session, problem: &SessionTooLarge) -> Res
         "You can't be signed in yet",
         "Your account carries more data than this site keeps in its cookies.",
         "Tell whoever runs this site. They can ask the provider for fewer scopes or claims, or raise \
-         `session.max_cookie_bytes`.",
+         session.max_cookie_bytes.",
     )
     .link("Go to the start", "/");
     page::error(visit, StatusCode::INTERNAL_SERVER_ERROR, &explanation)

@@ -3,7 +3,7 @@
 use portcullis::demo::provider::{AnswerFault, IdTokenFault, Misbehaviour};
 use url::Url;
 
-use crate::scene::{CALLBACK, FLOW, SESSION, Scene, cookies, provider};
+use crate::scene::{CALLBACK, FLOW, SESSION, Scene, assert_calm, cookies, provider};
 use crate::support::gateway::GatewayConfig;
 use crate::support::provider::{CLIENT_ID, CLIENT_SECRET};
 
@@ -26,7 +26,7 @@ fn an_attackers_answer_gives_a_victim_no_session() {
     let (busy, _) = scene.almost_signed_in("alice", "/");
     for mut victim in [clean, busy] {
         let answer = victim.peek(attackers.url.as_str());
-        scene.assert_calm(&answer, "the attacker's state and code");
+        assert_calm(&answer, "the attacker's state and code");
         assert_eq!(cookies(&victim, SESSION).iter().filter(|(name, _)| !name.starts_with(FLOW)).count(), 0);
         assert_eq!(scene.me(&mut victim).0, 401);
     }
@@ -44,7 +44,7 @@ fn an_attackers_code_with_the_victims_state_is_not_enough() {
     assert!(answer.status >= 400 && answer.header("location").is_none(), "{} PKCE has to stop it", answer.status);
     assert_eq!(scene.me(&mut victim).0, 401);
     // The flow is used up; the right code does not work any more.
-    scene.assert_calm(&victim.peek(own.url.as_str()), "the flow was used");
+    assert_calm(&victim.peek(own.url.as_str()), "the flow was used");
 }
 
 #[test]
@@ -58,10 +58,10 @@ fn the_state_must_be_the_browsers_own_to_the_last_character() {
     let upper = state.to_uppercase();
     for forged in [None, Some(""), Some("x"), Some(&state[1..]), Some(&*longer), Some(&*target), Some(&*upper)] {
         let answer = browser.peek(changed(&callback.url, "state", forged).as_str());
-        scene.assert_calm(&answer, &format!("{forged:?}"));
+        assert_calm(&answer, &format!("{forged:?}"));
     }
     let twice = format!("{}&state={state}", callback.url);
-    scene.assert_calm(&browser.peek(&twice), "twice");
+    assert_calm(&browser.peek(&twice), "twice");
     assert_eq!(scene.redeemed(), 0);
     assert_eq!(browser.peek(callback.url.as_str()).status, 303, "none of it used the flow up");
 }
@@ -89,9 +89,9 @@ fn an_answer_at_another_providers_address_is_refused() {
         ))
     });
     let (mut browser, callback) = scene.almost_signed_in("alice", "/.auth/login/corp");
-    let mut swapped = callback.url.clone();
+    let mut swapped = callback.url;
     swapped.set_path("/.auth/callback/guest");
-    scene.assert_calm(&browser.peek(swapped.as_str()), "mix-up");
+    assert_calm(&browser.peek(swapped.as_str()), "mix-up");
     assert_eq!(scene.redeemed() + other.control().count(portcullis::demo::provider::Endpoint::Token), 0);
     assert_eq!(scene.me(&mut browser).0, 401);
 }

@@ -1,6 +1,6 @@
 //! Cookies that a sibling host or another path planted beside ours: the attacker's never counts, and nobody is sent in circles.
 
-use crate::scene::{CALLBACK, FLOW, SESSION, Scene, cleared, cookies, session_value};
+use crate::scene::{CALLBACK, FLOW, SESSION, Scene, assert_calm, cleared, cookies, session_value};
 use crate::support::forms;
 
 #[test]
@@ -23,8 +23,8 @@ fn two_sessions_are_none_and_a_page_says_so() {
         assert_eq!(answer.status, 401, "a redirect could go round in circles: {lines:?}");
         assert_eq!(answer.header("location"), None);
         assert!(cleared(&answer).contains(&SESSION.to_owned()), "{:?}", answer.head.headers);
-        let links = forms::links(&answer.text());
-        assert!(links.iter().any(|link| link.contains("/.auth/login?return_to=%2Fprivate%3Fx%3D1")), "{links:?}");
+        let offered = forms::links(&answer.text());
+        assert!(offered.iter().any(|link| link.contains("/.auth/login?return_to=%2Fprivate%3Fx%3D1")), "{offered:?}");
         assert_eq!(scene.with_cookies("/.auth/me", &lines).status, 401, "{lines:?}");
     }
     assert_eq!(scene.upstream.count(), 0);
@@ -86,7 +86,7 @@ fn a_flow_that_was_planted_beside_ours_ends_no_sign_in() {
         format!("{name}={planted}"),
     ] {
         let answer = scene.with_cookies(&target, &[&line]);
-        scene.assert_calm(&answer, &line);
+        assert_calm(&answer, &line);
     }
     assert_eq!(scene.redeemed(), 0);
     assert!(attackers.url.path().starts_with(CALLBACK));

@@ -1,6 +1,6 @@
 //! A session cookie is what we sealed, where and as what we sealed it, or it is nobody: never an error, never half a session.
 
-use crate::scene::{FLOW, SESSION, Scene, cookies, noise, session_value, set_cookies};
+use crate::scene::{FLOW, SESSION, Scene, assert_calm, cookies, noise, session_value, set_cookies};
 use crate::support::client::{Client, Response};
 use crate::support::{SESSION_KEY, gateway::Gateway};
 
@@ -101,11 +101,11 @@ fn a_seal_works_only_as_what_it_was_made_for() {
     let target = callback.url.as_str().trim_start_matches("https://app.example.com").to_owned();
     for value in [session.as_str(), &session[2..]] {
         let answer = scene.with_cookies(&target, &[&format!("{flow_name}={value}")]);
-        scene.assert_calm(&answer, "a session is no flow");
+        assert_calm(&answer, "a session is no flow");
     }
     let renamed = format!("{}A", &flow_name[..flow_name.len() - 1]);
     let answer = scene.with_cookies(&target, &[&format!("{renamed}={flow}")]);
-    scene.assert_calm(&answer, "a flow under another name");
+    assert_calm(&answer, "a flow under another name");
 
     let other_key = scene.another(|config| config.keys(&[OTHER_KEY]));
     let other_name = scene.another(|config| config.session_line("cookie_name = \"gate\""));

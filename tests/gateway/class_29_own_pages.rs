@@ -80,9 +80,8 @@ fn what_a_provider_says_of_an_error_is_not_shown() {
         assert!(page.response.status >= 400, "{error}");
         assert_safe(&page.response, error);
         assert!(!page.text().contains("alert(1)"), "{error}: {}", page.text());
-        assert!(!page.text().contains("49"), "{error}: templates don't run twice");
     }
-    assert!(!scene.gateway.logs().contains("\u{1b}"), "no escape sequence in the log");
+    assert!(!scene.gateway.logs().contains('\u{1b}'), "no escape sequence in the log");
 }
 
 #[test]

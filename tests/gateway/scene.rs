@@ -136,17 +136,17 @@ impl Scene {
     pub(crate) fn redeemed(&self) -> u64 {
         self.provider.control().count(Endpoint::Token)
     }
+}
 
-    /// Asserts that `answer` is a page that helps: no redirect, no page that goes on by itself, no session, a way to try again.
-    pub(crate) fn assert_calm(&self, answer: &Response, case: &str) {
-        assert_eq!(answer.status, 400, "{case}: {}", answer.text());
-        assert_eq!(answer.header("location"), None, "{case}: a loop could begin here");
-        let page = answer.text();
-        assert!(!page.contains("http-equiv"), "{case}: a loop could begin here");
-        assert!(page.contains("Try again") || page.contains("Sign in again"), "{case}: {page}");
-        assert!(page.contains("/.auth/login"), "{case}: {page}");
-        assert_eq!(set_cookies(answer, SESSION), Vec::<String>::new(), "{case}");
-    }
+/// Asserts that `answer` is a page that helps: no redirect, no page that goes on by itself, no session, a way to try again.
+pub(crate) fn assert_calm(answer: &Response, case: &str) {
+    assert_eq!(answer.status, 400, "{case}: {}", answer.text());
+    assert_eq!(answer.header("location"), None, "{case}: a loop could begin here");
+    let page = answer.text();
+    assert!(!page.contains("http-equiv"), "{case}: a loop could begin here");
+    assert!(page.contains("Try again") || page.contains("Sign in again"), "{case}: {page}");
+    assert!(page.contains("/.auth/login"), "{case}: {page}");
+    assert_eq!(set_cookies(answer, SESSION), Vec::<String>::new(), "{case}");
 }
 
 /// The `Set-Cookie` lines of cookies whose name begins with `start`, and which are set rather than cleared.

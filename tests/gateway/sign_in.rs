@@ -4,7 +4,7 @@ use std::thread;
 
 use url::Url;
 
-use crate::scene::{CALLBACK, FLOW, HTTPS, SESSION, Scene, cleared, cookies, noise, set_cookies};
+use crate::scene::{CALLBACK, FLOW, HTTPS, SESSION, Scene, assert_calm, cleared, cookies, noise, set_cookies};
 use crate::support::browser::Browser;
 
 /// Cookies of one browser that was used in several tabs at once: each tab's answers are taken into the first one's jar.
@@ -121,14 +121,14 @@ fn a_finished_stale_or_foreign_flow_gives_a_calm_page_with_a_way_to_try_again() 
 
     let (_, foreign) = scene.almost_signed_in("alice", "/x");
     let mut other = scene.browser();
-    scene.assert_calm(&other.peek(foreign.url.as_str()), "foreign");
+    assert_calm(&other.peek(foreign.url.as_str()), "foreign");
     assert_eq!(scene.me(&mut other).0, 401);
 
     let (mut browser, callback) = scene.almost_signed_in("alice", "/y?z=1");
     let kept = browser.jar.clone();
     assert_eq!(browser.open(callback.url.as_str()).url.as_str(), scene.at("/y?z=1"));
     let finished = browser.peek(callback.url.as_str());
-    scene.assert_calm(&finished, "finished");
+    assert_calm(&finished, "finished");
     assert!(finished.text().contains("You are signed in already"), "{}", finished.text());
     assert_eq!(scene.me(&mut browser).0, 200, "the session is untouched");
 
@@ -137,7 +137,7 @@ fn a_finished_stale_or_foreign_flow_gives_a_calm_page_with_a_way_to_try_again() 
     restored.jar = kept;
     let redeemed = scene.redeemed();
     let used = restored.peek(callback.url.as_str());
-    scene.assert_calm(&used, "used");
+    assert_calm(&used, "used");
     assert!(used.text().contains("works only once"), "{}", used.text());
     assert_eq!(scene.redeemed(), redeemed, "the code is not redeemed a second time");
 
@@ -145,7 +145,7 @@ fn a_finished_stale_or_foreign_flow_gives_a_calm_page_with_a_way_to_try_again() 
     crate::support::pause(std::time::Duration::from_millis(4100));
     let redeemed = scene.redeemed();
     let stale = browser.peek(callback.url.as_str());
-    scene.assert_calm(&stale, "stale");
+    assert_calm(&stale, "stale");
     assert_eq!(scene.redeemed(), redeemed, "the state is checked before the code is redeemed");
     let link = crate::support::forms::links(&stale.text()).into_iter().find(|link| link.contains("/login"));
     let again = browser.sign_in("alice", &scene.at(&link.expect("a link to try again")));
