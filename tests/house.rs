@@ -180,6 +180,30 @@ fn the_reference_config_has_its_drift_test() {
     assert!(root.join("config/portcullis.toml").is_file());
 }
 
+/// What the documents point at is there: files behind links, and files of the house that are named as `room/file.rs`.
+#[test]
+fn documents_point_at_what_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for name in ["README.md", "ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md"] {
+        let text = fs::read_to_string(root.join(name)).expect("the document is there");
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        let links = links.filter(|link| !link.contains("://")).map(|link| root.join(link));
+        let named = text.split('`').skip(1).step_by(2).filter(|code| code.ends_with(".rs") && code.contains('/'));
+        let named =
+            named.map(|code| if code.starts_with("tests/") { root.join(code) } else { root.join("src").join(code) });
+        for path in links.chain(named) {
+            seen += 1;
+            if !path.exists() {
+                wrong.push(format!("{name}: there is no {}", path.display()));
+            }
+        }
+    }
+    assert!(seen > 20, "the check saw only {seen} of them");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// Every dependency is named somewhere in the code.
 #[test]
 fn every_dependency_is_used() {
