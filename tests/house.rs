@@ -190,9 +190,10 @@ fn documents_point_at_what_is_there() {
         let text = fs::read_to_string(root.join(name)).expect("the document is there");
         let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
         let links = links.filter(|link| !link.contains("://")).map(|link| root.join(link));
-        let named = text.split('`').skip(1).step_by(2).filter(|code| code.ends_with(".rs") && code.contains('/'));
+        let named = text.split('`').skip(1).step_by(2).filter(|code| code.contains('/')).map(Path::new);
+        let named = named.filter(|path| path.extension().is_some_and(|ending| ending == "rs"));
         let named =
-            named.map(|code| if code.starts_with("tests/") { root.join(code) } else { root.join("src").join(code) });
+            named.map(|path| if path.starts_with("tests") { root.join(path) } else { root.join("src").join(path) });
         for path in links.chain(named) {
             seen += 1;
             if !path.exists() {
