@@ -3,13 +3,13 @@
 //! 1. A link or form of this site, or the address typed by hand, ends the session at once.
 //! 2. A request from elsewhere only gets a page that asks; the button on it is rule 1.
 //! 3. What a page loads as a part (`<img>`, frame) and what a browser fetches in advance does nothing, from wherever.
-//! 4. Without any word on where it comes from a `GET` counts as by hand, a `POST` doesn't: browsers send `Origin` with it.
+//! 4. Without any word on where it comes from it counts as by hand: browsers send `Origin` or `Referer` with what a page begins.
 //! 5. The session here ends first, whatever becomes of the provider's (RP-Initiated Logout 1.0, section 2).
-//! 6. The way on is a page that goes on by itself, not a redirect: only a page of its own makes the browser put the private page
+//! 6. A browser's way on is a page that goes on by itself, not a redirect: only a page of its own makes the browser put the private page
 //!    away, so that `/signed-out` can have it forgotten (see [`crate::endpoint::signed_out`]).
 
 use http::request::Parts;
-use http::{Method, Response, StatusCode};
+use http::{HeaderName, Method, Response, StatusCode};
 use serde_json::json;
 
 use crate::base::random;
@@ -23,6 +23,8 @@ use crate::page::answer::json as json_answer;
 use crate::page::html::Link;
 use crate::page::{self, Explanation, Question};
 use crate::session::model::Session;
+
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// What becomes of a request to sign out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,9 +55,9 @@ fn judge(visit: &Visit, parts: &Parts) -> Verdict {
         return Verdict::Ignore;
     }
     match source(&parts.headers, &visit.site) {
-        Source::Own => Verdict::End,
-        Source::Untold if parts.method == Method::GET => Verdict::End,
-        Source::Untold | Source::Foreign => Verdict::Ask,
+        // Browsers tell where a form comes from, so a request that tells nothing has no person to be tricked.
+        Source::Own | Source::Untold => Verdict::End,
+        Source::Foreign => Verdict::Ask,
     }
 }
 
@@ -92,7 +94,7 @@ fn end(site: &Site, visit: &Visit, parts: &Parts) -> Response<Body> {
         );
     }
     let pending = if visit.caller == Caller::Browser { pending_cookie(site, visit, &state) } else { None };
-    let response = page::with_cookies(farewell(site, visit, onward), pending);
+    let response = page::with_cookies(farewell(site, visit, parts, onward), pending);
     forget(site, parts, response)
 }
 
@@ -118,13 +120,19 @@ fn id_token_hint(caller: Caller, session: &Session) -> Option<&str> {
     }
 }
 
-fn farewell(site: &Site, visit: &Visit, end_session: Option<String>) -> Response<Body> {
+/// A browser goes on from a page of ours: after a redirect its Back would bring the last private page to life again, from the memory
+/// that only a page of this site can clear. Whoever tells nothing of what it is for has no such memory.
+fn farewell(site: &Site, visit: &Visit, parts: &Parts, end_session: Option<String>) -> Response<Body> {
     if visit.caller == Caller::Program {
         let value = json!({ "signed_out": true, "end_session": end_session });
         return json_answer(visit.into(), StatusCode::OK, &value);
     }
     let next = end_session.unwrap_or_else(|| visit.site.at(&signed_out_path(site)));
-    page::onward(visit, "Signing you out", &next)
+    if parts.method == Method::POST || parts.headers.contains_key(SEC_FETCH_MODE) {
+        page::onward(visit, "Signing you out", &next)
+    } else {
+        page::redirect(visit, StatusCode::FOUND, &next)
+    }
 }
 
 #[cfg(test)]
@@ -165,7 +173,7 @@ mod tests {
         assert_eq!(post(&[("sec-fetch-site", "cross-site"), document]), Verdict::Ask);
         assert_eq!(post(&[("origin", "https://evil.example")]), Verdict::Ask);
         assert_eq!(post(&[("origin", "null")]), Verdict::Ask);
-        assert_eq!(post(&[]), Verdict::Ask);
+        assert_eq!(post(&[]), Verdict::End, "curl");
     }
 
     #[tokio::test]
@@ -182,7 +190,7 @@ mod tests {
             assert!(set.iter().any(|found| found == line.to_str().unwrap()), "{line:?}");
         }
         assert!(set.iter().any(|line| line.starts_with("__Secure-portcullis-signout=")), "{set:?}");
-        assert!(text(response).await.contains("content=\"0; url=https://app.example.com/.auth/signed-out\""));
+        assert_eq!(header_of(&response, "location"), "https://app.example.com/.auth/signed-out");
     }
 
     #[tokio::test]
@@ -204,10 +212,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_way_to_the_provider_is_a_page_that_goes_on_and_no_redirect() {
+    async fn a_browsers_way_to_the_provider_is_a_page_that_goes_on() {
         let (site, visit) = (site(&["corp"]), browser());
         let url = "https://login.example.com/end?id_token_hint=x&state=y";
-        let response = farewell(&site, &visit, Some(url.to_owned()));
+        let bare = farewell(&site, &visit, &get("/.auth/logout", &[]), Some(url.to_owned()));
+        assert_eq!((bare.status(), header_of(&bare, "location")), (StatusCode::FOUND, url), "whoever is no browser");
+        let navigation = get("/.auth/logout", &[("sec-fetch-mode", "navigate")]);
+        let response = farewell(&site, &visit, &navigation, Some(url.to_owned()));
         assert_eq!((response.status(), header_of(&response, "location")), (StatusCode::OK, ""));
         assert_eq!(header_of(&response, "referrer-policy"), "no-referrer");
         let html = text(response).await;

@@ -17,10 +17,10 @@ fn a_planted_session_is_replaced_and_never_becomes_the_victims() {
     assert_eq!(set_cookies(&answer, SESSION).iter().filter(|line| !line.contains("-flow-")).count(), 1);
     assert_eq!(scene.me(&mut victim).1["sub"], "alice");
     assert_ne!(session_value(&victim), planted);
-    // What the attacker kept is what the attacker had.
+    // What the attacker kept is of no use to anybody.
     scene.upstream.forget();
-    assert_eq!(scene.with_cookies("/y", &[&format!("{SESSION}={planted}")]).status, 200);
-    assert_eq!(scene.upstream.last_request().header("x-forwarded-user"), Some("bob"));
+    assert_ne!(scene.with_cookies("/y", &[&format!("{SESSION}={planted}")]).status, 200);
+    assert_eq!(scene.upstream.count(), 0);
 }
 
 #[test]

@@ -297,7 +297,7 @@ fn listeners_and_proxies() {
         (right("", "[tls]\nclient_certificates = \"optional\""), &["`client_ca` is missing"]),
         (
             right("", "[[tls.certificates]]\ncert = \"/nowhere\""),
-            &["`cert`: can't use", "`key` is missing in [[tls.certificates]]"],
+            &["tls.certificates[0].cert: can't use", "tls.certificates[0].key: `key` is missing"],
         ),
         (right("", "[listen]\nhttp = []"), &["nothing listens"]),
         (right("", "[listen]\nhttp = [\"127.0.0.1:1\"]\nadmin = \"127.0.0.1:1\""), &["given twice", "it is also at"]),
