@@ -16,8 +16,8 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use portcullis::base::clock::{Clock, Timestamp, instant};
 use portcullis::base::random;
 use portcullis::config::settings::{
-    Allow, Conditions, PathAllowances, PathPattern, RouteSettings, SessionSettings, SignedOut, StoreSettings,
-    TokenSettings, UpstreamSettings,
+    Allow, ApplicationSettings, Balance, Conditions, PathAllowances, PathPattern, RouteSettings, SessionSettings,
+    SignedOut, StoreSettings, TokenSettings, UpstreamAddress, UpstreamKind, UpstreamSettings,
 };
 use portcullis::gate::decide::{Decision, decide};
 use portcullis::gate::route::{Lookup, RouteTable};
@@ -191,6 +191,7 @@ fn route(below: String, allow: Allow) -> RouteSettings {
         allow,
         signed_out: SignedOut::Auto,
         upstream: 0,
+        rewrite: None,
         allowances: PathAllowances::default(),
         body_bytes: None,
     }
@@ -199,15 +200,24 @@ fn route(below: String, allow: Allow) -> RouteSettings {
 fn upstream(identity: &str) -> Result<UpstreamSettings, Box<dyn Error>> {
     Ok(UpstreamSettings {
         name: "app".into(),
-        url: url::Url::parse("http://127.0.0.1:3000/")?,
+        kind: UpstreamKind::Application(Box::new(ApplicationSettings {
+            addresses: vec![UpstreamAddress::Web(url::Url::parse("http://127.0.0.1:3000/")?)],
+            balance: Balance::LeastRequests,
+            health: None,
+            eject_after: None,
+            eject_for: Duration::from_secs(5),
+            pass_host: false,
+            ca: None,
+            client_certificate: None,
+            server_name: None,
+            connect_timeout: Duration::from_secs(5),
+            response_timeout: Duration::from_mins(1),
+            idle_timeout: Duration::from_mins(1),
+            max_idle: 256,
+            client_cert_header: false,
+        })),
         identity: identity.to_owned(),
         headers: Vec::new(),
         token: TokenSettings::None,
-        pass_host: false,
-        ca: None,
-        connect_timeout: Duration::from_secs(5),
-        response_timeout: Duration::from_mins(1),
-        idle_timeout: Duration::from_mins(1),
-        client_cert_header: false,
     })
 }

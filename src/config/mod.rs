@@ -14,6 +14,7 @@ pub mod settings;
 pub mod source;
 #[cfg(test)]
 mod tests;
+mod upstream_settings;
 
 pub use problem::{Problem, Problems};
 pub use source::{LoadRequest, load, load_proving};

@@ -7,11 +7,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, Method};
+use http::Method;
 use ipnet::IpNet;
 use url::Url;
 
 use super::secret::SecretSource;
+pub use super::upstream_settings::{
+    AnswerSettings, ApplicationSettings, Balance, HealthSettings, TokenSettings, UpstreamAddress, UpstreamKind,
+    UpstreamSettings,
+};
 
 /// Identity header presets of this release.
 pub const KNOWN_IDENTITY_PRESETS: [&str; 9] = [
@@ -120,7 +124,7 @@ pub struct ClientCertificateSettings {
     pub required: bool,
 }
 
-/// Files of one certificate.
+/// Files of one certificate that we show, as a server or as a client.
 #[derive(Clone, Debug)]
 pub struct CertificateFiles {
     /// PEM with the certificate chain, leaf first.
@@ -216,44 +220,6 @@ pub struct ProviderSettings {
     pub clock_skew: Duration,
 }
 
-/// Which token an upstream gets in `Authorization: Bearer`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenSettings {
-    /// None; the visitor's own `Authorization`, if any, passes as it came.
-    None,
-    /// The access token of the session.
-    AccessToken,
-    /// The ID token of the session.
-    IdToken,
-}
-
-/// One application or API behind us.
-#[derive(Clone, Debug)]
-pub struct UpstreamSettings {
-    /// The name in the config's table.
-    pub name: Arc<str>,
-    /// Where it is: `http://` or `https://`, host and port, no path.
-    pub url: Url,
-    /// Name of the identity header preset, known to exist.
-    pub identity: String,
-    /// Own headers: name and template such as `{claims.team}`; no name twice.
-    pub headers: Vec<(HeaderName, String)>,
-    /// The token it gets.
-    pub token: TokenSettings,
-    /// Whether it sees the host that the visitor asked for, rather than its own.
-    pub pass_host: bool,
-    /// PEM bundle of authorities that replaces the system's for this upstream.
-    pub ca: Option<PathBuf>,
-    /// Bound on connecting, TLS included.
-    pub connect_timeout: Duration,
-    /// Bound on the time from the request's end to the head of the answer.
-    pub response_timeout: Duration,
-    /// How long an unused connection is kept.
-    pub idle_timeout: Duration,
-    /// Whether it gets the certificate that the client showed, in `Client-Cert` (RFC 9440).
-    pub client_cert_header: bool,
-}
-
 /// Who may pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allow {
@@ -313,6 +279,16 @@ pub struct PathAllowances {
     pub empty_segments: bool,
 }
 
+/// What becomes of a path on its way to the upstream. At least one of the two is not empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RewriteSettings {
+    /// What is taken from its front: whole segments such as `/app`, without a slash at the end, or nothing. Every path of the
+    /// route begins with it.
+    pub strip_prefix: String,
+    /// What is put before the rest: whole segments, without a slash at the end, or nothing.
+    pub add_prefix: String,
+}
+
 /// Who may pass where, and to which upstream.
 #[derive(Clone, Debug)]
 pub struct RouteSettings {
@@ -330,6 +306,8 @@ pub struct RouteSettings {
     pub signed_out: SignedOut,
     /// Index into [`Settings::upstreams`].
     pub upstream: usize,
+    /// What becomes of the path; it is sent as it came when absent.
+    pub rewrite: Option<RewriteSettings>,
     /// Odd paths it lets through.
     pub allowances: PathAllowances,
     /// Bytes of a request body; the bound of [`LimitSettings`] when absent.

@@ -1,6 +1,13 @@
-//! Floor 4: carrying an admitted request to its upstream and the answer back, both streamed.
+//! Floor 4: carrying an admitted request to its upstream and the answer back, both streamed; and the upstreams that are no
+//! application: files and fixed answers.
 
+pub mod balance;
+pub mod check;
+pub mod files;
+pub mod fixed;
+pub mod health;
 pub mod request_out;
 pub mod response_in;
+pub mod rewrite;
 pub mod send;
 pub mod upgrade;

@@ -10,6 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
 
 use crate::http::body::RequestBody;
 
+static X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+
 /// Which `Authorization` the upstream sees.
 #[derive(Clone, Debug)]
 pub enum Authorization {
@@ -23,7 +25,11 @@ pub enum Authorization {
 
 /// What a request gets on its way out.
 pub struct Dressing<'a> {
-    /// `Host` for the upstream.
+    /// The path and query that it asks for.
+    pub target: PathAndQuery,
+    /// What was taken off the front of the path, if anything was.
+    pub prefix: Option<&'a HeaderValue>,
+    /// `Host` as the visitor asked for it; an address that gets its own puts that in its place.
     pub host: &'a HeaderValue,
     /// Who asks: names and ready values.
     pub identity: &'a [(HeaderName, HeaderValue)],
@@ -39,6 +45,9 @@ pub fn dress(mut parts: Parts, body: RequestBody, dressing: Dressing<'_>) -> Req
     // hyper has answered `Expect: 100-continue` by reading the body; passing it on would ask for a second answer.
     headers.remove(EXPECT);
     headers.insert(HOST, dressing.host.clone());
+    if let Some(prefix) = dressing.prefix {
+        headers.insert(&X_FORWARDED_PREFIX, prefix.clone());
+    }
     for (name, value) in dressing.identity {
         headers.insert(name, value.clone());
     }
@@ -46,7 +55,8 @@ pub fn dress(mut parts: Parts, body: RequestBody, dressing: Dressing<'_>) -> Req
     if dressing.websocket {
         super::upgrade::announce(headers);
     }
-    parts.uri = origin_form(&parts.uri);
+    // Path and query alone: origin-form (RFC 9112, section 3.2.1).
+    parts.uri = Uri::from(dressing.target);
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
     Request::from_parts(parts, body)
@@ -58,10 +68,4 @@ fn authorize(headers: &mut HeaderMap, authorization: Authorization) {
         Authorization::Ours(value) => drop(headers.insert(AUTHORIZATION, value)),
         Authorization::Nobodys => drop(headers.remove(AUTHORIZATION)),
     }
-}
-
-/// Path and query alone (RFC 9112, section 3.2.1), shared with the request, not copied.
-fn origin_form(uri: &Uri) -> Uri {
-    let target = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-    Uri::from(target)
 }

@@ -1,28 +1,41 @@
-//! One exchange with an upstream: a connection, the request, the head of the answer, and the one retry that is safe.
+//! One exchange with one address of an upstream: a connection, the request, the head of the answer.
 
 use std::error::Error;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use hyper::body::Incoming;
 
 use crate::http::body::{RequestBody, RequestBodyError};
 use crate::net::pool::{Lease, Pool, PoolError};
 
-/// One upstream, as one worker sees it.
-pub struct Upstream {
-    /// Its name in the config.
-    pub name: Arc<str>,
+/// One address of an upstream, as one worker sees it.
+pub struct Address {
+    /// The upstream's name in the config.
+    pub upstream: Arc<str>,
     /// This worker's connections to it.
     pub pool: Rc<Pool<RequestBody>>,
-    /// Its own `Host`, for when it doesn't see the visitor's.
-    pub host: HeaderValue,
-    /// Whether it sees the host that the visitor asked for.
-    pub pass_host: bool,
-    /// Bound on the time until the head of the answer.
+    /// Bound on the time from the request's end to the head of the answer.
     pub response_timeout: Duration,
+}
+
+/// No answer; and the request, when nothing of it was sent.
+#[derive(Debug)]
+pub struct Failure {
+    /// Why.
+    pub fault: UpstreamFault,
+    /// The request as it was. Present only when no byte of it was written, so that it may go elsewhere.
+    pub unsent: Option<Box<Request<RequestBody>>>,
+}
+
+impl Failure {
+    /// Of a request that may have been processed.
+    pub const fn of(fault: UpstreamFault) -> Self {
+        Self { fault, unsent: None }
+    }
 }
 
 /// Why there is no answer from an upstream.
@@ -61,9 +74,19 @@ pub enum UpstreamFault {
     /// The visitor's body broke off. 400, which most likely nobody reads.
     #[error("the visitor's body broke off")]
     Visitor,
+    /// There is nothing to send to. 502.
+    #[error("the upstream has no address")]
+    NoAddress,
 }
 
-impl Upstream {
+impl UpstreamFault {
+    /// Whether it speaks against the address, rather than against the visitor or a single request.
+    pub const fn blames_the_address(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Broken { .. })
+    }
+}
+
+impl Address {
     /// Sends `request` and awaits the head of the answer.
     ///
     /// A request that was never written, because the upstream had closed the kept connection, goes out once more over a new
@@ -74,18 +97,32 @@ impl Upstream {
     pub async fn send(
         &self,
         request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Lease<RequestBody>), UpstreamFault> {
-        match tokio::time::timeout(self.response_timeout, self.exchange(request)).await {
-            Ok(result) => result,
-            Err(_) => Err(UpstreamFault::Timeout { upstream: Arc::clone(&self.name), limit: self.response_timeout }),
+    ) -> Result<(Response<Incoming>, Lease<RequestBody>), Failure> {
+        let limit = self.response_timeout;
+        let upload = request.body().upload().map(Arc::clone);
+        let mut exchange = pin!(self.exchange(request));
+        let mut left = limit;
+        // The time counts from the last piece of the request that moved, so that a large body may take as long as it has to.
+        while !left.is_zero() {
+            if let Ok(result) = tokio::time::timeout(left, exchange.as_mut()).await {
+                return result;
+            }
+            left = upload.as_ref().map_or(Duration::ZERO, |upload| upload.left(limit));
         }
+        if upload.is_some_and(|upload| upload.waits_for_visitor()) {
+            return Err(Failure::of(UpstreamFault::TooSlow));
+        }
+        Err(Failure::of(UpstreamFault::Timeout { upstream: Arc::clone(&self.upstream), limit }))
     }
 
     async fn exchange(
         &self,
         mut request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Lease<RequestBody>), UpstreamFault> {
-        let mut lease = self.pool.lend().await.map_err(|cause| self.unreachable(cause))?;
+    ) -> Result<(Response<Incoming>, Lease<RequestBody>), Failure> {
+        let mut lease = match self.pool.lend().await {
+            Ok(lease) => lease,
+            Err(cause) => return Err(self.unreachable(cause, request)),
+        };
         loop {
             let mut error = match lease.sender().try_send_request(request).await {
                 Ok(response) => return Ok((response, lease)),
@@ -94,15 +131,19 @@ impl Upstream {
             match error.take_message() {
                 Some(unsent) if lease.is_reused() => {
                     request = unsent;
-                    lease = self.pool.connect().await.map_err(|cause| self.unreachable(cause))?;
+                    lease = match self.pool.connect().await {
+                        Ok(lease) => lease,
+                        Err(cause) => return Err(self.unreachable(cause, request)),
+                    };
                 }
-                _ => return Err(self.broken(error.into_error())),
+                unsent => return Err(Failure { fault: self.broken(error.into_error()), unsent: unsent.map(Box::new) }),
             }
         }
     }
 
-    fn unreachable(&self, cause: PoolError) -> UpstreamFault {
-        UpstreamFault::Unreachable { upstream: Arc::clone(&self.name), cause }
+    fn unreachable(&self, cause: PoolError, unsent: Request<RequestBody>) -> Failure {
+        let fault = UpstreamFault::Unreachable { upstream: Arc::clone(&self.upstream), cause };
+        Failure { fault, unsent: Some(Box::new(unsent)) }
     }
 
     /// Whose fault it was: hyper wraps what our own request body reported.
@@ -116,6 +157,6 @@ impl Upstream {
                 None => source = inner.source(),
             }
         }
-        UpstreamFault::Broken { upstream: Arc::clone(&self.name), cause }
+        UpstreamFault::Broken { upstream: Arc::clone(&self.upstream), cause }
     }
 }

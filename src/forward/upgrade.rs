@@ -6,7 +6,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional_with_sizes;
 
-use crate::base::tally::Tally;
+use crate::base::tally::{Counted, Tally};
 
 /// Bytes kept for each direction of a tunnel.
 const TUNNEL_BUFFER: usize = 8 * 1024;
@@ -20,9 +20,10 @@ pub fn announce(headers: &mut HeaderMap) {
     headers.insert(UPGRADE, WEBSOCKET.clone());
 }
 
-/// Joins the two connections once both have changed protocols, and counts the tunnel while it lives.
-pub fn tunnel(visitor: OnUpgrade, upstream: OnUpgrade, tally: &Tally) {
-    let counted = tally.enter();
+/// Joins the two connections once both have changed protocols, and counts the tunnel while it lives, among tunnels and as a
+/// request `under_way`.
+pub fn tunnel(visitor: OnUpgrade, upstream: OnUpgrade, tally: &Tally, under_way: Option<Counted>) {
+    let counted = (tally.enter(), under_way);
     drop(tokio::task::spawn_local(async move {
         let _counted = counted;
         let (Ok(visitor), Ok(upstream)) = tokio::join!(visitor, upstream) else { return };

@@ -47,6 +47,7 @@ mod tests {
             rule: Rule::compile(allow),
             signed_out: SignedOut::Auto,
             upstream: 0,
+            rewrite: None,
             allowances: PathAllowances::default(),
             body_bytes: None,
         })

@@ -14,18 +14,17 @@ use super::decide::{Decision, decide};
 use super::edge::{self, Admitted, Malformed};
 use super::introduce::Introductions;
 use super::pass::{self, Passage};
-use super::plan::Plan;
+use super::plan::{Behind, Plan};
 use super::record::{Asked, Record};
 use super::route::Lookup;
 use super::table::Table;
 use super::{reception, refuse};
 use crate::base::clock::Timestamp;
 use crate::base::tally::Tally;
-use crate::forward::send::Upstream;
+use crate::forward::balance::Upstream;
 use crate::http::body::Body;
 use crate::http::forwarded::Forwarding;
 use crate::http::visit::{Peer, Visit};
-use crate::net::pool::Pool;
 use crate::observe::access::AccessLog;
 use crate::page;
 use crate::policy::rule::Asker;
@@ -33,7 +32,7 @@ use crate::policy::rule::Asker;
 /// One worker's way of answering requests.
 pub struct Gate {
     pub(super) plan: Arc<Plan>,
-    pub(super) upstreams: Vec<Upstream>,
+    pub(super) upstreams: Vec<Behind<Upstream>>,
     pub(super) tunnels: Tally,
     table: Table<Recognised>,
     introductions: Introductions,
@@ -46,12 +45,10 @@ impl Gate {
         let upstreams = plan
             .upstreams
             .iter()
-            .map(|upstream| Upstream {
-                name: Arc::clone(&upstream.name),
-                pool: Pool::new(upstream.dial.clone(), upstream.idle_timeout),
-                host: upstream.host.clone(),
-                pass_host: upstream.pass_host,
-                response_timeout: upstream.response_timeout,
+            .map(|upstream| match &upstream.kind {
+                Behind::Application(application) => Behind::Application(application.for_worker(&upstream.name)),
+                Behind::Files(files) => Behind::Files(files.clone()),
+                Behind::Answer(answer) => Behind::Answer(answer.clone()),
             })
             .collect();
         let table = Table::new(plan.table_capacity);
@@ -90,7 +87,9 @@ impl Gate {
     /// Closes upstream connections that nobody uses.
     pub fn sweep(&self) {
         for upstream in &self.upstreams {
-            upstream.pool.sweep();
+            if let Behind::Application(upstream) = upstream {
+                upstream.sweep();
+            }
         }
     }
 

@@ -18,4 +18,4 @@ pub mod route;
 pub mod table;
 
 pub use self::handle::Gate;
-pub use self::plan::{Plan, UpstreamPlan};
+pub use self::plan::{AddressPlan, ApplicationPlan, Behind, Plan, UpstreamPlan};

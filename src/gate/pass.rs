@@ -3,8 +3,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::ORIGIN;
+use http::header::{ORIGIN, SET_COOKIE};
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -13,14 +14,17 @@ use hyper::upgrade::OnUpgrade;
 use super::credential::{self, Recognised};
 use super::edge::Admitted;
 use super::handle::Gate;
-use super::plan::UpstreamPlan;
+use super::plan::{Behind, UpstreamPlan};
 use super::record::Record;
 use super::refuse;
 use super::route::Route;
 use crate::base::clock::Timestamp;
 use crate::config::settings::TokenSettings;
+use crate::forward::balance::{Exchange, Upstream};
+use crate::forward::files::{FileFault, Files};
 use crate::forward::request_out::{Authorization, Dressing, dress};
 use crate::forward::response_in;
+use crate::forward::rewrite::{Rewrite, Uncut};
 use crate::forward::send::UpstreamFault;
 use crate::forward::upgrade;
 use crate::http::body::{Body, RequestBody, UpstreamBody};
@@ -48,19 +52,29 @@ pub struct Passage<'a> {
     pub now: Timestamp,
 }
 
+/// What the visitor sent, on its way through.
+struct Load {
+    parts: Parts,
+    body: RequestBody,
+    /// The visitor's connection, should both sides change protocols.
+    visitor_side: OnUpgrade,
+    /// The path and query for the upstream.
+    target: PathAndQuery,
+}
+
 /// Takes an admitted request to its upstream and brings back the answer.
 pub async fn through(
     gate: &Gate,
     passage: &Passage<'_>,
-    mut parts: Parts,
+    parts: Parts,
     body: Incoming,
     visitor_side: OnUpgrade,
     record: &mut Record,
 ) -> Response<Body> {
     let Passage { admitted, route, who, now } = passage;
     let visit = &admitted.visit;
-    let index = route.upstream;
-    let (Some(plan), Some(upstream)) = (gate.plan.upstreams.get(index), gate.upstreams.get(index)) else {
+    let (Some(plan), Some(upstream)) = (gate.plan.upstreams.get(route.upstream), gate.upstreams.get(route.upstream))
+    else {
         return page::upstream_unavailable(visit, None);
     };
     if admitted.websocket && (who.is_some() || admitted.certificate.is_some()) && !is_own_origin(&parts, visit) {
@@ -73,17 +87,68 @@ pub async fn through(
         record.decided("too_large");
         return refuse::too_large(visit);
     }
-    let authorization = match token(plan, who.as_deref(), *now) {
-        Ok(authorization) => authorization,
-        // Whoever may come without any token is not turned away for having a stale one.
-        Err(_) if route.rule.is_public() => Authorization::Nobodys,
-        Err(problem) => return no_token(gate, passage, plan, &problem, &parts, record).await,
+    let Ok(target) = target(route, admitted) else {
+        record.decided("malformed");
+        return refuse::odd_path(visit);
     };
     let site = &gate.plan.site;
     let host = visit.site.host();
     let renewal = who.as_ref().and_then(|who| credential::renewal(who, &parts.headers, *now));
-    let retry = retry_url(&parts, visit);
+    // What a directory or a fixed answer says on a public route is the same for everyone.
+    let personal = who.is_some() && !route.rule.is_public();
+    let answered = match upstream {
+        Behind::Application(upstream) => {
+            let body = RequestBody::new(body, limit, gate.plan.body_timeout);
+            let load = Load { parts, body, visitor_side, target };
+            application(gate, passage, plan, upstream, load, record).await
+        }
+        Behind::Files(files) => from_files(files, admitted, personal, &parts, &target).await,
+        Behind::Answer(fixed) => {
+            let mut response = fixed.answer();
+            response_in::receive(response.headers_mut(), personal, |_| false);
+            Ok(response)
+        }
+    };
+    // The gateway's own words bring no cookie along.
+    let mut response = match answered {
+        Ok(response) => response,
+        Err(refusal) => return refusal,
+    };
+    // A cookie on an answer that others may be given from a cache would sign them in as this person: it waits for the next answer.
+    if let Some(renewal) = renewal.filter(|_| response_in::is_kept_private(response.headers())) {
+        for cookie in renewal.write(site, host, site.clock.now()) {
+            response.headers_mut().append(SET_COOKIE, cookie);
+        }
+    }
+    response
+}
 
+/// The path and query for the upstream: as they came, but for what the route takes off and puts on.
+fn target(route: &Route, admitted: &Admitted) -> Result<PathAndQuery, Uncut> {
+    let came = admitted.path.target();
+    route.rewrite.as_ref().map_or_else(|| Ok(came.clone()), |rewrite| rewrite.apply(came))
+}
+
+/// Asks an application. `Err` is an answer of ours in its place.
+async fn application(
+    gate: &Gate,
+    passage: &Passage<'_>,
+    plan: &UpstreamPlan,
+    upstream: &Upstream,
+    load: Load,
+    record: &mut Record,
+) -> Result<Response<Body>, Response<Body>> {
+    let Passage { admitted, route, who, now } = passage;
+    let visit = &admitted.visit;
+    let Load { mut parts, body, visitor_side, target } = load;
+    let authorization = match token(plan, who.as_deref(), *now) {
+        Ok(authorization) => authorization,
+        // Whoever may come without any token is not turned away for having a stale one.
+        Err(_) if route.rule.is_public() => Authorization::Nobodys,
+        Err(problem) => return Err(no_token(gate, passage, plan, &problem, &parts, record).await),
+    };
+    let site = &gate.plan.site;
+    let retry = retry_url(&parts, visit);
     cookie_scan::strip(&mut parts.headers, |name| site.sessions.is_ours(name));
     gate.forwarding(admitted).set(&mut parts.headers);
     add_via(&mut parts.headers, parts.version);
@@ -94,41 +159,68 @@ pub async fn through(
         parts.headers.insert(&CLIENT_CERT, certificate.header().clone());
     }
     let identity: &[(HeaderName, HeaderValue)] =
-        who.as_ref().map_or(&[], |who| who.identity(index, &plan.identity, &visit.request_id));
-    let own_host = if plan.pass_host { gate.host(admitted) } else { plan.host.clone() };
-    let dressing = Dressing { host: &own_host, identity, authorization, websocket: admitted.websocket };
-    let body = RequestBody::new(body, limit, gate.plan.body_timeout);
+        who.as_ref().map_or(&[], |who| who.identity(route.upstream, &plan.identity, &visit.request_id));
+    let host = gate.host(admitted);
+    let dressing = Dressing {
+        target,
+        prefix: route.rewrite.as_ref().and_then(Rewrite::announced),
+        host: &host,
+        identity,
+        authorization,
+        websocket: admitted.websocket,
+    };
     let request = dress(parts, body, dressing);
 
     let answered = upstream.send(request).await;
     record.upstream_answered();
-    let (mut answer, lease) = match answered {
-        Ok(exchange) => exchange,
-        Err(fault) => return upstream_fault(visit, &fault, retry.as_deref()),
-    };
+    let Exchange { mut answer, lease, under_way } =
+        answered.map_err(|fault| upstream_fault(visit, &fault, retry.as_deref()))?;
     let upstream_side = hyper::upgrade::on(&mut answer);
     let (mut head, incoming) = answer.into_parts();
     response_in::receive(&mut head.headers, who.is_some(), |name| site.sessions.is_ours(name));
     head.extensions.clear();
-    // A cookie on an answer that others may be given from a cache would sign them in as this person: it waits for the next answer.
-    if let Some(renewal) = renewal.filter(|_| response_in::is_kept_private(&head.headers)) {
-        for cookie in renewal.write(site, host, site.clock.now()) {
-            head.headers.append(http::header::SET_COOKIE, cookie);
-        }
-    }
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         if !admitted.websocket {
             tracing::warn!(
                 upstream = &*plan.name,
                 "an upstream changed protocols without being asked; its answer is dropped"
             );
-            return page::upstream_unavailable(visit, None);
+            return Err(page::upstream_unavailable(visit, None));
         }
         upgrade::announce(&mut head.headers);
-        upgrade::tunnel(visitor_side, upstream_side, &gate.tunnels);
-        return Response::from_parts(head, Body::Empty);
+        upgrade::tunnel(visitor_side, upstream_side, &gate.tunnels, under_way);
+        return Ok(Response::from_parts(head, Body::Empty));
     }
-    Response::from_parts(head, Body::Upstream(UpstreamBody::new(incoming, lease)))
+    Ok(Response::from_parts(head, Body::Upstream(UpstreamBody::new(incoming, lease, under_way))))
+}
+
+/// Looks into a directory. `Err` is an answer of ours in its place.
+async fn from_files(
+    files: &Files,
+    admitted: &Admitted,
+    personal: bool,
+    parts: &Parts,
+    target: &PathAndQuery,
+) -> Result<Response<Body>, Response<Body>> {
+    let visit = &admitted.visit;
+    match files.answer(parts, target, || with_slash(admitted)).await {
+        Ok(mut response) => {
+            response_in::receive(response.headers_mut(), personal, |_| false);
+            Ok(response)
+        }
+        Err(FileFault::NotFound) => Err(refuse::no_route(visit)),
+        Err(FileFault::Method) => Err(refuse::read_only(visit)),
+        Err(fault @ FileFault::System { .. }) => {
+            tracing::warn!(request_id = &*visit.request_id, error = %fault, "no answer from a directory of files");
+            Err(page::upstream_unavailable(visit, None))
+        }
+    }
+}
+
+/// This request's own URL with a slash after its path, built from our configured one (design, invariant 5).
+fn with_slash(admitted: &Admitted) -> String {
+    let query = admitted.path.target().query().map(|query| format!("?{query}")).unwrap_or_default();
+    admitted.visit.site.at(&format!("{}/{query}", admitted.path.sent()))
 }
 
 /// Browsers send cookies and certificates with a WebSocket handshake whatever page began it, and say in `Origin` which page that was
@@ -189,7 +281,7 @@ async fn no_token(
 fn upstream_fault(visit: &Visit, fault: &UpstreamFault, retry: Option<&str>) -> Response<Body> {
     let request_id = &*visit.request_id;
     match fault {
-        UpstreamFault::Unreachable { .. } | UpstreamFault::Broken { .. } => {
+        UpstreamFault::Unreachable { .. } | UpstreamFault::Broken { .. } | UpstreamFault::NoAddress => {
             tracing::warn!(request_id, error = %fault, "no answer from an upstream");
             page::upstream_unavailable(visit, retry)
         }

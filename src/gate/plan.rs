@@ -7,10 +7,17 @@ use http::HeaderValue;
 
 use super::edge::EdgeRules;
 use super::route::RouteTable;
-use crate::config::settings::TokenSettings;
+use crate::base::tally::Tally;
+use crate::config::settings::{Balance, TokenSettings};
 use crate::endpoint::site::Site;
+use crate::forward::balance::{Place, Upstream};
+use crate::forward::files::Files;
+use crate::forward::fixed::FixedAnswer;
+use crate::forward::health::AddressHealth;
+use crate::forward::send::Address;
 use crate::identity::headers::IdentityHeaders;
 use crate::net::dial::Dial;
+use crate::net::pool::Pool;
 
 /// One config, compiled.
 pub struct Plan {
@@ -34,20 +41,65 @@ pub struct Plan {
 pub struct UpstreamPlan {
     /// Its name in the config.
     pub name: Arc<str>,
-    /// How to reach it.
-    pub dial: Dial,
-    /// Its own `Host`.
-    pub host: HeaderValue,
-    /// Whether it sees the host that the visitor asked for.
-    pub pass_host: bool,
-    /// Bound on the time until the head of its answer.
-    pub response_timeout: Duration,
-    /// How long an unused connection to it is kept.
-    pub idle_timeout: Duration,
+    /// What it is.
+    pub kind: Behind<ApplicationPlan>,
     /// The headers that tell it who asks.
     pub identity: IdentityHeaders,
     /// The token it gets.
     pub token: TokenSettings,
     /// Whether it gets the certificate that the client showed.
     pub client_cert_header: bool,
+}
+
+/// What can be behind us; `A` is what stands for an application.
+pub enum Behind<A> {
+    /// An application that is asked over HTTP.
+    Application(A),
+    /// A directory of files.
+    Files(Files),
+    /// One answer for everything.
+    Answer(FixedAnswer),
+}
+
+/// An application, compiled.
+pub struct ApplicationPlan {
+    /// Where it is; at least one address.
+    pub addresses: Vec<AddressPlan>,
+    /// Which of them gets a request.
+    pub balance: Balance,
+    /// Whether it sees the host that the visitor asked for.
+    pub pass_host: bool,
+    /// Bound on the time until the head of its answer.
+    pub response_timeout: Duration,
+    /// How long an unused connection to it is kept.
+    pub idle_timeout: Duration,
+    /// Unused connections that one worker keeps to one address.
+    pub max_idle: usize,
+}
+
+/// One address of an application.
+pub struct AddressPlan {
+    /// How to reach it.
+    pub dial: Dial,
+    /// Its own `Host`.
+    pub host: HeaderValue,
+    /// How it is doing, as all workers and the health checks know it.
+    pub health: Arc<AddressHealth>,
+}
+
+impl ApplicationPlan {
+    /// The application as one worker sees it: with connections of its own.
+    pub fn for_worker(&self, name: &Arc<str>) -> Upstream {
+        let places = self.addresses.iter().map(|address| Place {
+            address: Address {
+                upstream: Arc::clone(name),
+                pool: Pool::new(address.dial.clone(), self.idle_timeout, self.max_idle),
+                response_timeout: self.response_timeout,
+            },
+            own_host: (!self.pass_host).then(|| address.host.clone()),
+            health: Arc::clone(&address.health),
+            under_way: Tally::default(),
+        });
+        Upstream::new(places.collect(), self.balance)
+    }
 }

@@ -48,6 +48,14 @@ pub fn no_route(visit: &Visit) -> Response<Body> {
     page::not_found(visit)
 }
 
+/// Files can be read and nothing else (RFC 9110, section 15.5.6).
+pub fn read_only(visit: &Visit) -> Response<Body> {
+    let explanation = Explanation::new("That can't be done here", "This address can be read, and nothing else.", "");
+    let mut response = page::error(visit, StatusCode::METHOD_NOT_ALLOWED, &explanation);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
+}
+
 /// Somebody without a session where one is needed.
 pub async fn sign_in(
     site: &Site,

@@ -156,30 +156,21 @@ fn folded(name: &HeaderName) -> String {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::time::Duration;
-
-    use url::Url;
 
     use super::*;
-    use crate::config::settings::TokenSettings;
+    use crate::config::settings::{TokenSettings, UpstreamKind};
     use crate::identity::template::tests::person;
 
     fn upstream(identity: &str, headers: &[(&str, &str)]) -> UpstreamSettings {
         UpstreamSettings {
             name: "app".into(),
-            url: Url::parse("http://127.0.0.1:3000").unwrap(),
+            kind: UpstreamKind::Files("/srv/www".into()),
             identity: identity.to_owned(),
             headers: headers
                 .iter()
                 .map(|(name, template)| (HeaderName::try_from(*name).unwrap(), (*template).to_owned()))
                 .collect(),
             token: TokenSettings::None,
-            pass_host: false,
-            ca: None,
-            connect_timeout: Duration::from_secs(5),
-            response_timeout: Duration::from_mins(1),
-            idle_timeout: Duration::from_mins(1),
-            client_cert_header: false,
         }
     }
 

@@ -1,49 +1,69 @@
-//! Connecting to one upstream: name lookup, TCP and, where its URL says so, TLS, all within one bound.
+//! Connecting to one address of an upstream: a unix socket, or name lookup, TCP and, where its URL says so, TLS, all within one bound.
 
+use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::stream::Stream;
 
-/// Where an upstream is and how to reach it.
+/// Where one address of an upstream is and how to reach it.
 #[derive(Clone, Debug)]
 pub struct Dial {
-    /// Host name or address, an IPv6 address without brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// TLS settings and the name that the certificate must bear; absent for plain HTTP.
+    /// Where it is.
+    pub target: Target,
+    /// TLS settings and the name that the certificate must bear; absent for plain HTTP. Never with a unix socket.
     pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     /// Bound on the whole: lookup, connection and TLS handshake.
     pub timeout: Duration,
+}
+
+/// Where an address is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A host and a port. A name is looked up for each new connection, so that it may move.
+    Tcp {
+        /// Host name or address, an IPv6 address without brackets.
+        host: String,
+        /// TCP port.
+        port: u16,
+    },
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// Why an upstream could not be connected to.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     /// No connection: refused, no route, no such name, or a certificate that doesn't fit.
-    #[error("can't connect to {host}:{port}: {cause}")]
+    #[error("can't connect to {target}: {cause}")]
     Connect {
-        /// The host as configured.
-        host: String,
-        /// The port.
-        port: u16,
+        /// Where to.
+        target: Target,
         /// What the system said.
         cause: io::Error,
     },
     /// It took longer than its bound.
-    #[error("connecting to {host}:{port} took longer than {limit:?}")]
+    #[error("connecting to {target} took longer than {limit:?}")]
     Timeout {
-        /// The host as configured.
-        host: String,
-        /// The port.
-        port: u16,
+        /// Where to.
+        target: Target,
         /// The bound.
         limit: Duration,
     },
@@ -57,13 +77,17 @@ impl Dial {
     pub async fn connect(&self) -> Result<Stream, DialError> {
         match tokio::time::timeout(self.timeout, self.attempt()).await {
             Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(cause)) => Err(DialError::Connect { host: self.host.clone(), port: self.port, cause }),
-            Err(_) => Err(DialError::Timeout { host: self.host.clone(), port: self.port, limit: self.timeout }),
+            Ok(Err(cause)) => Err(DialError::Connect { target: self.target.clone(), cause }),
+            Err(_) => Err(DialError::Timeout { target: self.target.clone(), limit: self.timeout }),
         }
     }
 
     async fn attempt(&self) -> io::Result<Stream> {
-        let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        let (host, port) = match &self.target {
+            Target::Tcp { host, port } => (host.as_str(), *port),
+            Target::Unix(path) => return Ok(Stream::Unix(UnixStream::connect(path).await?)),
+        };
+        let tcp = TcpStream::connect((host, port)).await?;
         tcp.set_nodelay(true)?;
         let Some((config, name)) = &self.tls else {
             return Ok(Stream::Tcp(tcp));

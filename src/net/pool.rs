@@ -1,4 +1,4 @@
-//! The kept-alive connections of one worker to one upstream: last in, first out, so that few stay warm and the rest age out.
+//! The kept-alive connections of one worker to one address of an upstream: last in, first out, so that few stay warm and the rest age out.
 //!
 //! A connection is lent for one exchange and comes back when the answer's body has been read to its end; one that is dropped before
 //! that is closed, so bytes of an abandoned answer can never be taken for the next one.
@@ -14,13 +14,11 @@ use hyper_util::rt::TokioIo;
 use super::dial::{Dial, DialError};
 use crate::base::clock;
 
-/// The most connections that one worker keeps unused to one upstream.
-const MAX_IDLE: usize = 256;
-
-/// The connections of one worker to one upstream.
+/// The connections of one worker to one address of an upstream.
 pub struct Pool<B> {
     dial: Dial,
     idle_timeout: Duration,
+    max_idle: usize,
     idle: RefCell<Vec<Idle<B>>>,
 }
 
@@ -53,9 +51,10 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// An empty pool that connects by `dial` and closes what was unused for `idle_timeout`.
-    pub fn new(dial: Dial, idle_timeout: Duration) -> Rc<Self> {
-        Rc::new(Self { dial, idle_timeout, idle: RefCell::new(Vec::new()) })
+    /// An empty pool that connects by `dial`, keeps at most `max_idle` connections that nobody uses, and closes what was unused
+    /// for `idle_timeout`.
+    pub fn new(dial: Dial, idle_timeout: Duration, max_idle: usize) -> Rc<Self> {
+        Rc::new(Self { dial, idle_timeout, max_idle, idle: RefCell::new(Vec::new()) })
     }
 
     /// A connection that is ready for a request: a kept one, or else a new one.
@@ -129,7 +128,7 @@ impl<B> Lease<B> {
             return;
         }
         let mut idle = home.idle.borrow_mut();
-        if idle.len() < MAX_IDLE {
+        if idle.len() < home.max_idle {
             idle.push(Idle { sender: self.sender, since: clock::instant() });
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::system_authorities::SystemAuthorities;
 
@@ -19,6 +19,15 @@ pub enum Trust<'a> {
     SystemAnd(&'a Path),
     /// The authorities of a PEM bundle alone.
     Only(&'a Path),
+}
+
+/// What we show to a server that asks who we are.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientCertificate<'a> {
+    /// PEM with the certificate chain, leaf first.
+    pub cert: &'a Path,
+    /// PEM with the private key.
+    pub key: &'a Path,
 }
 
 /// Why no TLS client can be made.
@@ -41,6 +50,24 @@ pub enum TlsClientFault {
     /// The operating system has no authorities, or rustls refused the ones given.
     #[error("can't set up certificate checks: {0}; name a bundle with `ca`, or install the system's certificates")]
     Verifier(String),
+    /// The private key of the client certificate can't be read.
+    #[error("can't read the private key {path}: {cause}")]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: String,
+    },
+    /// Certificate and key don't belong together, or rustls can't use them.
+    #[error("{cert} and {key} don't fit: {cause}")]
+    Mismatch {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// Why.
+        cause: String,
+    },
 }
 
 /// A client that speaks TLS 1.2 and 1.3, checks certificates and host names, and offers `protocols` by ALPN.
@@ -48,12 +75,24 @@ pub enum TlsClientFault {
 /// # Errors
 /// When the authorities can't be loaded; see [`TlsClientFault`].
 pub fn client_config(trust: Trust<'_>, protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, TlsClientFault> {
+    client_config_with(trust, protocols, None)
+}
+
+/// A client as [`client_config`] makes one, which shows `certificate` where a server asks for one (RFC 8446, section 4.3.2).
+///
+/// # Errors
+/// When the authorities, the certificate or its key can't be loaded or don't fit; see [`TlsClientFault`].
+pub fn client_config_with(
+    trust: Trust<'_>,
+    protocols: &[&[u8]],
+    certificate: Option<ClientCertificate<'_>>,
+) -> Result<Arc<ClientConfig>, TlsClientFault> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let fail = |cause: rustls::Error| TlsClientFault::Verifier(cause.to_string());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(fail)?;
-    let mut config = match trust {
+    let builder = match trust {
         Trust::System => platform(builder, Vec::new(), provider)?,
         Trust::SystemAnd(path) => platform(builder, read_bundle(path)?, provider)?,
         Trust::Only(path) => {
@@ -61,24 +100,41 @@ pub fn client_config(trust: Trust<'_>, protocols: &[&[u8]]) -> Result<Arc<Client
             for certificate in read_bundle(path)? {
                 roots.add(certificate).map_err(fail)?;
             }
-            builder.with_root_certificates(roots).with_no_client_auth()
+            builder.with_root_certificates(roots)
         }
+    };
+    let mut config = match certificate {
+        None => builder.with_no_client_auth(),
+        Some(certificate) => show(builder, certificate)?,
     };
     config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     Ok(Arc::new(config))
 }
 
 type Builder = rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>;
+type Verified = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
+
+fn show(builder: Verified, certificate: ClientCertificate<'_>) -> Result<ClientConfig, TlsClientFault> {
+    let ClientCertificate { cert, key } = certificate;
+    let chain = read_bundle(cert)?;
+    let private = PrivateKeyDer::from_pem_file(key)
+        .map_err(|cause| TlsClientFault::Key { path: key.to_owned(), cause: cause.to_string() })?;
+    builder.with_client_auth_cert(chain, private).map_err(|cause| TlsClientFault::Mismatch {
+        cert: cert.to_owned(),
+        key: key.to_owned(),
+        cause: cause.to_string(),
+    })
+}
 
 /// The platform's verifier is no shortcut around the checks: `dangerous` is rustls's name for every verifier but its own.
 fn platform(
     builder: Builder,
     extra: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
-) -> Result<ClientConfig, TlsClientFault> {
+) -> Result<Verified, TlsClientFault> {
     let verifier =
         SystemAuthorities::new(extra, provider).map_err(|cause| TlsClientFault::Verifier(cause.to_string()))?;
-    Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+    Ok(builder.dangerous().with_custom_certificate_verifier(verifier))
 }
 
 fn read_bundle(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsClientFault> {
@@ -110,5 +166,21 @@ mod tests {
         let config = client_config(Trust::Only(&path), &[b"http/1.1"]).unwrap();
         assert_eq!(config.alpn_protocols, vec![b"http/1.1".to_vec()]);
         assert!(client_config(Trust::SystemAnd(&path), &[]).is_ok());
+    }
+
+    #[test]
+    fn a_client_certificate_needs_its_own_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let [cert, key, other] = ["cert.pem", "key.pem", "other.pem"].map(|name| dir.path().join(name));
+        let issued = rcgen::generate_simple_self_signed(["gateway".to_owned()]).unwrap();
+        std::fs::write(&cert, issued.cert.pem()).unwrap();
+        std::fs::write(&key, issued.signing_key.serialize_pem()).unwrap();
+        let another = rcgen::generate_simple_self_signed(["gateway".to_owned()]).unwrap();
+        std::fs::write(&other, another.signing_key.serialize_pem()).unwrap();
+        let with =
+            |key: &Path| client_config_with(Trust::Only(&cert), &[], Some(ClientCertificate { cert: &cert, key }));
+        assert!(with(&key).unwrap().client_auth_cert_resolver.has_certs());
+        assert!(matches!(with(&other), Err(TlsClientFault::Mismatch { .. })));
+        assert!(matches!(with(&dir.path().join("none")), Err(TlsClientFault::Key { .. })));
     }
 }

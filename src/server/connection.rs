@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::places::{Place, Share};
 use super::registry::{Command, Entry, Phase, Progress};
 use crate::gate::Gate;
-use crate::http::body::Body;
+use crate::http::body::{Body, BodyError};
 use crate::http::visit::Peer;
 use crate::net::stream::Stream;
 
@@ -96,12 +96,12 @@ impl Drop for Watched {
 
 impl HttpBody for Watched {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         Pin::new(&mut self.body).poll_frame(context)
     }
 

@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod admin;
+pub mod behind;
 pub mod connection;
 pub mod key_watch;
 pub mod notify;

@@ -2,27 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::HeaderValue;
-use rustls_pki_types::ServerName;
-use url::Host;
-
-use super::key_watch;
+use super::{behind, key_watch};
 use crate::base::clock::Clock;
 use crate::base::office::Office;
-use crate::config::settings::{ProviderSettings, Settings, UpstreamSettings};
+use crate::config::settings::{ProviderSettings, Settings};
 use crate::endpoint::site::{Offer, Site};
 use crate::gate::edge::EdgeRules;
 use crate::gate::route::{RouteTable, RouteTie};
 use crate::gate::{Plan, UpstreamPlan};
 use crate::http::protected::ProtectedNames;
 use crate::http::visit::SiteOrigin;
-use crate::identity::headers::{IdentityError, IdentityHeaders, protected_names};
+use crate::identity::headers::{IdentityError, protected_names};
 use crate::identity::preset::PresetError;
-use crate::net::dial::Dial;
 use crate::net::outbound_proxy::{Proxies, ProxyFault};
-use crate::net::tls_client::{TlsClientFault, Trust, client_config};
+use crate::net::tls_client::TlsClientFault;
 use crate::provider::neighbours::Neighbours;
 use crate::provider::{Outbound, Provider, ProviderFault};
 use crate::seal::keyring::{KeyError, Keyring};
@@ -83,11 +77,19 @@ pub fn assemble(settings: &Settings, office: &Office) -> Result<Plan, PlanError>
             header_bytes: settings.limits.header_bytes,
         },
         routes: RouteTable::compile(&settings.routes)?,
-        upstreams: settings.upstreams.iter().map(upstream).collect::<Result<_, _>>()?,
+        upstreams: upstreams(settings, office)?,
         body_limit: settings.limits.body_bytes,
         body_timeout: settings.limits.body_timeout,
         table_capacity: TABLE_CAPACITY,
     })
+}
+
+fn upstreams(settings: &Settings, office: &Office) -> Result<Vec<UpstreamPlan>, PlanError> {
+    let plans: Vec<UpstreamPlan> = settings.upstreams.iter().map(behind::upstream).collect::<Result<_, _>>()?;
+    for (settings, plan) in settings.upstreams.iter().zip(&plans) {
+        behind::look_after(settings, plan, office);
+    }
+    Ok(plans)
 }
 
 fn site(settings: &Settings, office: &Office) -> Result<Site, PlanError> {
@@ -145,41 +147,4 @@ pub(super) fn sites(settings: &Settings) -> Result<Vec<Arc<SiteOrigin>>, PlanErr
         sites.push(Arc::new(SiteOrigin::new(&url).ok_or_else(|| unusable(host))?));
     }
     Ok(sites)
-}
-
-pub(super) fn upstream(settings: &UpstreamSettings) -> Result<UpstreamPlan, PlanError> {
-    let unusable = || PlanError::Url(settings.url.to_string());
-    let origin = SiteOrigin::new(&settings.url).ok_or_else(unusable)?;
-    Ok(UpstreamPlan {
-        name: Arc::clone(&settings.name),
-        dial: dial(settings).and_then(|dial| dial.ok_or_else(unusable))?,
-        host: HeaderValue::from_str(origin.authority()).map_err(|_| unusable())?,
-        pass_host: settings.pass_host,
-        response_timeout: settings.response_timeout,
-        idle_timeout: settings.idle_timeout.min(Duration::from_hours(1)),
-        identity: IdentityHeaders::compile(settings)?,
-        token: settings.token,
-        client_cert_header: settings.client_cert_header,
-    })
-}
-
-fn dial(settings: &UpstreamSettings) -> Result<Option<Dial>, PlanError> {
-    let (Some(host), Some(port)) = (settings.url.host(), settings.url.port_or_known_default()) else {
-        return Ok(None);
-    };
-    let host = match host {
-        Host::Domain(name) => name.to_owned(),
-        Host::Ipv4(address) => address.to_string(),
-        Host::Ipv6(address) => address.to_string(),
-    };
-    let tls = if settings.url.scheme() == "https" {
-        let trust = settings.ca.as_deref().map_or(Trust::System, Trust::Only);
-        let config = client_config(trust, &[b"http/1.1"])
-            .map_err(|cause| PlanError::UpstreamTls { upstream: Arc::clone(&settings.name), cause })?;
-        let Ok(name) = ServerName::try_from(host.clone()) else { return Ok(None) };
-        Some((config, name))
-    } else {
-        None
-    };
-    Ok(Some(Dial { host, port, tls, timeout: settings.connect_timeout }))
 }

@@ -2,13 +2,16 @@
 //! and thrown away. So `check` finds what a start would stumble over, and a start tells all of it at once.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use super::behind;
 use super::plan::{self, PlanError};
 use crate::base::clock::Clock;
 use crate::config::finding::Finding;
-use crate::config::settings::{ProviderSettings, Settings, UpstreamSettings};
+use crate::config::settings::{ApplicationSettings, ProviderSettings, Settings, UpstreamKind, UpstreamSettings};
 use crate::gate::route::RouteTable;
 use crate::identity::headers::{IdentityError, IdentityHeaders, protected_names};
+use crate::net::tls_client::TlsClientFault;
 use crate::net::tls_server::TlsServer;
 use crate::provider::{Outbound, Provider, ProviderFault};
 use crate::seal::keyring::Keyring;
@@ -61,14 +64,34 @@ fn prove_upstream(settings: &UpstreamSettings, findings: &mut Vec<Finding>) {
         }
     }
     without_headers.headers.clear();
-    let Err(error) = plan::upstream(&without_headers) else { return };
-    let (key, text) = match &error {
-        PlanError::UpstreamTls { cause, .. } if settings.ca.is_some() => ("ca", cause.to_string()),
-        PlanError::UpstreamTls { cause, .. } => ("url", cause.to_string()),
-        PlanError::Identity(_) => ("identity", error.to_string()),
-        _ => ("url", error.to_string()),
+    let Err(error) = behind::upstream(&without_headers) else { return };
+    let (key, text) = match (&error, &settings.kind) {
+        (PlanError::Identity(_), _) => ("identity", error.to_string()),
+        (PlanError::UpstreamTls { cause, .. }, UpstreamKind::Application(application)) => {
+            (key_of_tls(cause, application), cause.to_string())
+        }
+        (_, UpstreamKind::Application(application)) => (key_of_addresses(application), error.to_string()),
+        (_, UpstreamKind::Files(_)) => ("files", error.to_string()),
+        (_, UpstreamKind::Answer(_)) => ("respond", error.to_string()),
     };
     findings.push(Finding::in_key(&["upstreams", &settings.name, key], text));
+}
+
+/// Which key names the files that TLS stumbled over.
+fn key_of_tls(cause: &TlsClientFault, settings: &ApplicationSettings) -> &'static str {
+    let is_shown = |file: &Path| settings.client_certificate.as_ref().is_some_and(|shown| shown.cert == file);
+    match cause {
+        TlsClientFault::Key { .. } | TlsClientFault::Mismatch { .. } => "client_certificate",
+        TlsClientFault::Bundle { path, .. } | TlsClientFault::EmptyBundle { path } if is_shown(path) => {
+            "client_certificate"
+        }
+        _ if settings.ca.is_some() => "ca",
+        _ => key_of_addresses(settings),
+    }
+}
+
+const fn key_of_addresses(settings: &ApplicationSettings) -> &'static str {
+    if settings.addresses.len() > 1 { "urls" } else { "url" }
 }
 
 fn prove_provider(settings: &ProviderSettings, outbound: &Outbound) -> Option<Finding> {
@@ -89,8 +112,6 @@ fn prove_provider(settings: &ProviderSettings, outbound: &Outbound) -> Option<Fi
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::config::{LoadRequest, load_proving};
 

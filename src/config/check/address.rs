@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use url::{Host, Url};
 
 use crate::config::raw::report::{Wrong, printable};
-use crate::config::settings::{Inherited, ListenAddress};
+use crate::config::settings::{Inherited, ListenAddress, UpstreamAddress};
 
 /// An http or https origin (RFC 6454, section 4): scheme, host and port, nothing more. Messages never repeat the text,
 /// which may hold a password.
@@ -18,6 +18,30 @@ pub(super) fn origin(text: &str) -> Result<Url, Wrong> {
             .note(format!("write the origin alone: \"{}\"", url.origin().ascii_serialization())));
     }
     Ok(url)
+}
+
+/// Where an upstream is: an http or https origin, or a unix socket.
+pub(super) fn upstream(text: &str) -> Result<UpstreamAddress, Wrong> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return unix(path)
+            .map(UpstreamAddress::Unix)
+            .map_err(|wrong| wrong.note("write it like \"unix:/run/app.sock\""));
+    }
+    let has_path = |url: &Url| url.path() != "/";
+    match origin(text) {
+        Err(wrong) if web_url(text).as_ref().is_ok_and(has_path) => {
+            Err(wrong.note("a path for all requests of a route is its `add_prefix`"))
+        }
+        checked => checked.map(UpstreamAddress::Web),
+    }
+}
+
+/// The path of a unix socket; the system takes no longer one.
+fn unix(path: &str) -> Result<PathBuf, Wrong> {
+    if !path.starts_with('/') || path.len() > 100 || path.contains('\0') {
+        return Err(Wrong::new("the path of a unix socket begins with `/` and has at most 100 bytes"));
+    }
+    Ok(PathBuf::from(path))
 }
 
 /// An http or https URL with a host and without user information.
@@ -83,10 +107,7 @@ pub(super) fn network(text: &str) -> Result<IpNet, Wrong> {
 pub(super) fn listen(text: &str) -> Result<ListenAddress, Wrong> {
     let allowed = "allowed: \"127.0.0.1:8080\", \"[::]:8080\", \"unix:/run/portcullis.sock\" or \"fd:3\"";
     if let Some(path) = text.strip_prefix("unix:") {
-        if !path.starts_with('/') || path.len() > 100 || path.contains('\0') {
-            return Err(Wrong::new("the path of a unix socket begins with `/` and has at most 100 bytes").note(allowed));
-        }
-        return Ok(ListenAddress::Unix(PathBuf::from(path)));
+        return unix(path).map(ListenAddress::Unix).map_err(|wrong| wrong.note(allowed));
     }
     if let Some(which) = text.strip_prefix("fd:") {
         return inherited(which).map(ListenAddress::Inherited);
@@ -152,6 +173,23 @@ mod tests {
         ] {
             let wrong = origin(bad).unwrap_err();
             assert!(!wrong.notes.is_empty() && !wrong.message.contains("u:p"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_upstream_is_an_origin_or_a_socket() {
+        assert_eq!(upstream("unix:/run/app.sock").unwrap(), UpstreamAddress::Unix("/run/app.sock".into()));
+        assert!(matches!(upstream("https://[::1]:8443").unwrap(), UpstreamAddress::Web(_)));
+        let long = format!("unix:/{}", "x".repeat(100));
+        for (bad, fix) in [
+            ("unix:app.sock", "unix:/run/app.sock"),
+            ("unix:", "unix:/run/app.sock"),
+            (long.as_str(), "unix:/run/app.sock"),
+            ("http://a.example/base", "`add_prefix`"),
+            ("http://a.example/?x", "origin alone"),
+            ("tcp://a.example", "https://"),
+        ] {
+            assert!(upstream(bad).unwrap_err().notes.join(" ").contains(fix), "{bad}");
         }
     }
 

@@ -2,12 +2,16 @@
 //! files that the config names.
 
 mod address;
+mod answer;
+mod application;
 mod files;
+mod health;
 mod listen;
 mod names;
 mod pattern;
 mod preset;
 mod provider;
+mod rewrite;
 mod route;
 mod rule;
 mod secret;

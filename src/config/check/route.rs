@@ -7,6 +7,7 @@ use http::Method;
 use super::names;
 use super::pattern;
 use super::provider;
+use super::rewrite;
 use super::rule;
 use super::ties;
 use super::upstream;
@@ -82,6 +83,7 @@ fn implied(root: &Table<'_>, names: &Names<'_>) -> Vec<RouteSettings> {
         allow: Allow::SignedIn,
         signed_out: SignedOut::Auto,
         upstream: 0,
+        rewrite: None,
         allowances: PathAllowances::default(),
         body_bytes: None,
     }]
@@ -128,6 +130,7 @@ fn route(node: &Node, names: &Names<'_>, prefix: &str, root: &Table<'_>) -> Opti
         &[("redirect", SignedOut::Redirect), ("401", SignedOut::Unauthorized), ("auto", SignedOut::Auto)],
     );
     let upstream = upstream(&table, names);
+    let rewrite = rewrite::rewrite(&table, path.as_ref().map(|(path, _)| path));
     let allowances = PathAllowances {
         encoded_slash: table.flag("encoded_slash", false),
         path_parameters: table.flag("path_parameters", false),
@@ -149,6 +152,7 @@ fn route(node: &Node, names: &Names<'_>, prefix: &str, root: &Table<'_>) -> Opti
         allow: allow?,
         signed_out: signed_out.unwrap_or(SignedOut::Auto),
         upstream: upstream?,
+        rewrite,
         allowances,
         body_bytes,
     })

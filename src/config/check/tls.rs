@@ -6,7 +6,8 @@ use super::files;
 use crate::config::raw::report::Wrong;
 use crate::config::raw::table::Table;
 use crate::config::settings::{
-    Allow, CertificateFiles, ClientCertificateSettings, ListenSettings, RouteSettings, TlsSettings, UpstreamSettings,
+    Allow, CertificateFiles, ClientCertificateSettings, ListenSettings, RouteSettings, TlsSettings, UpstreamKind,
+    UpstreamSettings,
 };
 
 /// The pair at `cert` and `key` is the default; `certificates` has further ones.
@@ -76,9 +77,10 @@ pub(super) fn check_use(
         Allow::AnyOf(tables) => tables.iter().any(|table| table.client_certificate.is_some()),
         Allow::Everyone | Allow::SignedIn => false,
     };
+    let has_header = |upstream: &UpstreamSettings| matches!(&upstream.kind, UpstreamKind::Application(application) if application.client_cert_header);
     let user = if routes.iter().any(in_rule) {
         "a rule names a `client_certificate`"
-    } else if upstreams.iter().any(|upstream| upstream.client_cert_header) {
+    } else if upstreams.iter().any(has_header) {
         "an upstream has `client_cert_header`"
     } else {
         return;

@@ -1,20 +1,24 @@
 //! `[upstreams.…]`: what is behind us, and what it gets to know.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::HeaderName;
 
 use super::address;
-use super::files;
+use super::answer;
+use super::application;
 use super::names;
 use crate::config::raw::convert;
 use crate::config::raw::report::{Report, Wrong, nearest, printable};
 use crate::config::raw::table::Table;
-use crate::config::settings::{FUTURE_IDENTITY_PRESETS, KNOWN_IDENTITY_PRESETS, TokenSettings, UpstreamSettings};
+use crate::config::settings::{
+    FUTURE_IDENTITY_PRESETS, KNOWN_IDENTITY_PRESETS, TokenSettings, UpstreamAddress, UpstreamKind, UpstreamSettings,
+};
 
 /// Headers that belong to the message or to the gateway, and what to do instead.
-const RESERVED: [(&str, &str); 23] = [
+const RESERVED: [(&str, &str); 24] = [
     ("host", "use `pass_host`"),
     ("cookie", "sessions never reach an upstream"),
     ("set-cookie", "it is no request header"),
@@ -36,6 +40,7 @@ const RESERVED: [(&str, &str); 23] = [
     ("x-forwarded-for", "it is set by the gateway"),
     ("x-forwarded-host", "it is set by the gateway"),
     ("x-forwarded-port", "it is set by the gateway"),
+    ("x-forwarded-prefix", "it is set by the gateway where a route has `strip_prefix`"),
     ("x-forwarded-proto", "it is set by the gateway"),
     ("x-real-ip", "it is set by the gateway"),
 ];
@@ -68,10 +73,7 @@ pub(super) fn upstreams(root: &Table<'_>, report: &Report) -> Vec<Named> {
 }
 
 fn upstream(name: &str, table: &Table<'_>) -> Option<UpstreamSettings> {
-    let url = table.parse("url", "a URL such as \"http://127.0.0.1:3000\"", address::origin);
-    if !table.has("url") {
-        table.missing("url", "where it is: url = \"http://127.0.0.1:3000\"");
-    }
+    let kind = kind(table);
     let identity = table.parse("identity", "the name of a header preset", identity);
     let headers = headers(table);
     let token = table.choice(
@@ -83,38 +85,77 @@ fn upstream(name: &str, table: &Table<'_>) -> Option<UpstreamSettings> {
         ],
     );
     let token = token.unwrap_or(TokenSettings::None);
-    let pass_host = table.flag("pass_host", true);
-    let ca = files::certificates(table, "ca");
-    let connect_timeout = table.duration("connect_timeout", "5s", ("100ms", "5m"));
-    let response_timeout = table.duration("response_timeout", "60s", ("100ms", "1d"));
-    let idle_timeout = table.duration("idle_timeout", "60s", ("1s", "1h"));
-    let client_cert_header = table.flag("client_cert_header", false);
-    let url = url?;
-    let is_plain = url.scheme() == "http";
-    if ca.is_some() && is_plain {
-        table.error(
-            "ca",
-            Wrong::new("`ca` has no meaning for an http upstream").note("write an https `url`, or leave `ca` out"),
-        );
-    }
-    if token != TokenSettings::None && is_plain && !address::is_loopback(&url) {
+    let kind = kind?;
+    if let UpstreamKind::Application(application) = &kind
+        && token != TokenSettings::None
+        && application.addresses.iter().any(can_be_overheard)
+    {
         let wrong = Wrong::new("this upstream gets a bearer token over plain http")
             .note("write an https `url`, unless nobody can listen on the way");
-        table.report().warn(table.place("url"), wrong);
+        table.report().warn(table.place(if table.has("url") { "url" } else { "urls" }), wrong);
     }
     Some(UpstreamSettings {
         name: Arc::from(name),
-        url,
+        kind,
         identity: identity.unwrap_or_else(|| "portcullis".to_owned()),
         headers,
         token,
-        pass_host,
-        ca,
-        connect_timeout,
-        response_timeout,
-        idle_timeout,
-        client_cert_header,
     })
+}
+
+fn can_be_overheard(address: &UpstreamAddress) -> bool {
+    matches!(address, UpstreamAddress::Web(url) if url.scheme() == "http" && !address::is_loopback(url))
+}
+
+/// What it is: exactly one of an application, a directory of files and a fixed answer.
+fn kind(table: &Table<'_>) -> Option<UpstreamKind> {
+    let application = application::application(table);
+    let files = table.parse("files", "the path of a directory", directory);
+    let answer = answer::answer(table);
+    let about_who = ["identity", "headers"];
+    let (what, meaningless): (_, Vec<&str>) =
+        match (table.has("url") || table.has("urls"), table.has("files"), table.has("respond")) {
+            (true, false, false) => ("an application", answer::KEYS.to_vec()),
+            (false, true, false) => {
+                ("a directory of files", [&application::KEYS[..], &answer::KEYS, &about_who].concat())
+            }
+            (false, false, true) => ("a fixed answer", [&application::KEYS[..], &about_who].concat()),
+            (false, false, false) => {
+                table.missing("url", "where it is: url = \"http://127.0.0.1:3000\"");
+                return None;
+            }
+            _ => {
+                let given: Vec<&str> =
+                    ["url", "urls", "files", "respond"].into_iter().filter(|key| table.has(key)).collect();
+                let wrong = Wrong::new(format!("one upstream can't be several things: {}", given.join(", ")))
+                    .note("keep one of them, and make upstreams of their own of the others");
+                table.error(given.last().copied().unwrap_or("url"), wrong);
+                return None;
+            }
+        };
+    for key in meaningless.into_iter().filter(|key| table.has(key)) {
+        table.error(key, Wrong::new(format!("`{key}` has no meaning for {what}")).note("leave it out"));
+    }
+    match (application, files, answer) {
+        (Some(application), _, _) => Some(UpstreamKind::Application(Box::new(application))),
+        (_, Some(files), _) => Some(UpstreamKind::Files(files)),
+        (_, _, Some(answer)) => Some(UpstreamKind::Answer(answer)),
+        (None, None, None) => None,
+    }
+}
+
+/// A directory that is there. An absolute path, so that it means the same wherever we are started.
+fn directory(text: &str) -> Result<PathBuf, Wrong> {
+    let path = PathBuf::from(text);
+    if !path.is_absolute() {
+        return Err(Wrong::new("this path is not absolute").note("write it from the root on: \"/srv/www\""));
+    }
+    match std::fs::metadata(&path) {
+        Ok(found) if found.is_dir() => Ok(path),
+        Ok(_) => Err(Wrong::new(format!("{} is no directory", printable(text))).note("name the directory above it")),
+        Err(error) => Err(Wrong::new(format!("can't use the directory {}: {error}", printable(text)))
+            .note("mend the path or the directory")),
+    }
 }
 
 fn identity(text: &str) -> Result<String, Wrong> {

@@ -3,7 +3,7 @@
 use secrecy::ExposeSecret as _;
 
 use super::*;
-use crate::config::settings::Allow;
+use crate::config::settings::{Allow, UpstreamKind};
 
 #[test]
 fn defaults_then_files_then_environment_then_command_line() {
@@ -50,7 +50,8 @@ fn the_environment_reaches_every_kind_of_key() {
     assert_eq!(provider.scopes, ["openid", "email"]);
     assert_eq!(settings.workers.unwrap().get(), 3);
     assert_eq!(settings.listen.http.len(), 2);
-    assert!(!settings.upstreams[0].pass_host);
+    let UpstreamKind::Application(application) = &settings.upstreams[0].kind else { panic!("an application") };
+    assert!(!application.pass_host);
     assert_eq!(settings.upstreams[0].headers[0].1, "{claims.team}");
     assert!(matches!(&settings.routes[0].allow, Allow::AnyOf(_)));
 }

@@ -93,6 +93,7 @@ portcullis.toml:17:7: error: upstreams.app.url: this URL has a path, a query or 
 17 | url = "http://127.0.0.1:3000/app"
    |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^
   = write the origin alone: "http://127.0.0.1:3000"
+  = a path for all requests of a route is its `add_prefix`
 
 6 mistakes in the config"#;
     assert_eq!(told, expected);
@@ -189,12 +190,101 @@ fn upstreams() {
         (upstream("token = \"acces_token\""), &["did you mean \"access_token\"?"]),
         (upstream("connect_timeout = \"0s\""), &["out of bounds"]),
         (upstream("pass_host = \"yes\""), &["takes `true` or `false`, not text"]),
+        (upstream("headers = { X-Forwarded-Prefix = \"a\" }"), &["can't be set here", "`strip_prefix`"]),
+        (upstream("max_idle = -1"), &["`max_idle` is out of bounds", "allowed: 0 to 65536"]),
+        (upstream("server_name = \"api.internal\""), &["`server_name` has no meaning for an http upstream"]),
+        (upstream("ca = \"/nowhere\""), &["`ca`: can't use the PEM file", "`ca` has no meaning for an http upstream"]),
         (right("", "").replace("http://127.0.0.1:3000", "ftp://127.0.0.1"), &["no http or https URL"]),
         (
             right("", "[upstreams.other]\nurl = \"http://127.0.0.1:1\""),
             &["several upstreams (app, other), but no [[routes]]"],
         ),
     ]);
+}
+
+#[test]
+fn addresses_of_upstreams() {
+    let url = |text: &str| right("", "").replace("\"http://127.0.0.1:3000\"", text);
+    let urls = |text: &str| right("", "").replace("url = \"http://127.0.0.1:3000\"", &format!("urls = {text}"));
+    each(&[
+        (url("\"http://a.example/base\""), &["has a path", "a path for all requests of a route is its `add_prefix`"]),
+        (url("\"unix:app.sock\""), &["the path of a unix socket begins with `/`", "\"unix:/run/app.sock\""]),
+        (url("[\"http://a.example\"]"), &["`url` takes a URL", "not a list"]),
+        (urls("[]"), &["`urls` is an empty list"]),
+        (urls("\"http://a.example\""), &["`urls` takes a list of URLs", "put it in brackets"]),
+        (urls("[\"http://a.example\", \"ftp://b.example\"]"), &["no http or https URL"]),
+        (
+            urls("[\"http://a.example\", \"http://A.example:80/\"]"),
+            &["this address is given twice", "it is also at portcullis.toml"],
+        ),
+        (upstream("urls = [\"http://a.example\"]"), &["`url` and `urls` are both given", "`url` is at"]),
+        (upstream("balance = \"random\""), &["allowed: \"least_requests\", \"round_robin\""]),
+        (upstream("eject_after = 1001"), &["allowed: 0 to 1000"]),
+        (upstream("eject_for = \"1h\""), &["allowed: \"1s\" to \"10m\""]),
+        (upstream("health = {}"), &["`path` is missing in [health]"]),
+        (upstream("health = { path = \"healthz\" }"), &["a path begins with `/`"]),
+        (upstream("health = { path = \"/\", expect = \"2xx\" }"), &["`2xx` names no status codes"]),
+        (upstream("health = { path = \"/\", healthy_after = 0 }"), &["allowed: 1 to 100"]),
+        (upstream("health = { path = \"/\", inteval = \"1s\" }"), &["did you mean `interval`?"]),
+        (upstream("client_certificate = {}"), &["`cert` is missing", "`key` is missing"]),
+        (
+            upstream("client_certificate = { cert = \"/nowhere\", key = \"/nowhere\" }"),
+            &["`cert`: can't use", "`key`:"],
+        ),
+        (upstream("server_name = \"a b\""), &["`a b` is no host name"]),
+    ]);
+    let told = toml(&url("\"http://10.0.0.1:3000\"\ntoken = \"access_token\"")).unwrap().warnings;
+    assert!(told[0].contains("a bearer token over plain http"), "{told:?}");
+    let quiet = toml(&url("\"unix:/run/app.sock\"\ntoken = \"access_token\"")).unwrap().warnings;
+    assert!(quiet.is_empty(), "{quiet:?}");
+}
+
+#[test]
+fn upstreams_that_are_no_application() {
+    let kind = |lines: &str| right("", "").replace("url = \"http://127.0.0.1:3000\"", lines);
+    each(&[
+        (upstream("respond = 200"), &["can't be several things: url, respond", "keep one of them"]),
+        (kind("files = \"/srv\"\nrespond = 200"), &["can't be several things: files, respond"]),
+        (kind("files = \"www\""), &["this path is not absolute"]),
+        (kind("files = \"/nowhere\""), &["can't use the directory /nowhere"]),
+        (kind("files = \"/srv/session-key\""), &["is no directory"]),
+        (kind("files = \"/srv\"\nidentity = \"grafana\""), &["`identity` has no meaning for a directory of files"]),
+        (kind("files = \"/srv\"\ntoken = \"id_token\""), &["`token` has no meaning for a directory of files"]),
+        (kind("files = \"/srv\"\nbody = \"x\""), &["`body` has no meaning for a directory of files"]),
+        (kind("respond = 200\nca = \"/x\""), &["`ca` has no meaning for a fixed answer"]),
+        (kind("respond = \"200\""), &["takes a whole number"]),
+        (kind("respond = 302"), &["302 is no status that can be answered here"]),
+        (kind("respond = 401"), &["401 is no status"]),
+        (kind("respond = 204\nbody = \"x\""), &["an answer with 204 has no body"]),
+        (kind("respond = 200\ncontent_type = \"html\""), &["`html` is no media type"]),
+        (upstream("content_type = \"text/plain\""), &["`content_type` has no meaning for an application"]),
+        (kind("body = \"x\""), &["`url` is missing in [upstreams.app]"]),
+    ]);
+    assert!(toml(&kind("files = \"/srv\"")).is_ok());
+    assert!(toml(&kind("respond = 503\nbody = \"later\"")).is_ok());
+}
+
+#[test]
+fn rewritten_paths() {
+    let ok = |path: &str, line: &str| route(&format!("path = {path:?}\nallow = \"everyone\"\n{line}"));
+    each(&[
+        (
+            ok("/*", "strip_prefix = \"/app\""),
+            &["not every path of this route begins with `/app`", "path = \"/app/*\""],
+        ),
+        (ok("/application/*", "strip_prefix = \"/app\""), &["not every path of this route"]),
+        (ok("/app/*", "strip_prefix = \"/app/\""), &["no slash at its end"]),
+        (ok("/app/*", "strip_prefix = \"app\""), &["a path begins with `/`"]),
+        (ok("/app/*", "strip_prefix = \"\""), &["a path begins with `/`"]),
+        (ok("/app/*", "add_prefix = \"/a/../b\""), &["no dot segments"]),
+        (ok("/app/*", "add_prefix = \"/a%2fb\""), &["no percent-encoding"]),
+        (ok("/app/*", "add_prefix = \"/a?b\""), &["no query"]),
+        (ok("/app/*", "strip_prefix = \"/app\"\nadd_prefix = \"/app\""), &["what is taken off is put back"]),
+    ]);
+    let settings = toml(&ok("/app/*", "strip_prefix = \"/app\"\nadd_prefix = \"/v1\"")).unwrap();
+    let rewrite = settings.routes[0].rewrite.clone().unwrap();
+    assert_eq!((rewrite.strip_prefix.as_str(), rewrite.add_prefix.as_str()), ("/app", "/v1"));
+    assert!(toml(&ok("/app/*", "")).unwrap().routes[0].rewrite.is_none());
 }
 
 #[test]

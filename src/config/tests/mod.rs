@@ -32,12 +32,14 @@ impl Desk {
         self.folder.path().join(name)
     }
 
-    /// Writes a file that only its owner can read; `/run/secrets` and `/etc/portcullis` in it mean the folder.
+    /// Writes a file that only its owner can read; `/run/secrets`, `/etc/portcullis` and `/srv` in it mean the folder.
     fn write(&self, name: &str, text: &str) -> PathBuf {
         use std::os::unix::fs::PermissionsExt as _;
         let here = self.folder.path().display().to_string();
         let path = self.path(name);
-        std::fs::write(&path, text.replace("/run/secrets", &here).replace("/etc/portcullis", &here)).unwrap();
+        let text =
+            ["/run/secrets", "/etc/portcullis", "/srv"].iter().fold(text.to_owned(), |text, p| text.replace(p, &here));
+        std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         path
     }

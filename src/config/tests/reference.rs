@@ -15,6 +15,7 @@ fn desk() -> (Desk, LoadRequest) {
     desk.write("clients.pem", &cert);
     desk.write("other-cert.pem", &cert);
     desk.write("other-key.pem", &key);
+    std::fs::create_dir(desk.path("www")).unwrap();
     desk.environment.insert("OLD_SESSION_KEY".to_owned(), crate::base::random::token().unwrap());
     let file = desk.write("portcullis.toml", &read("config/portcullis.toml"));
     let request = LoadRequest { files: vec![file], environment: desk.environment.clone(), ..LoadRequest::default() };
@@ -117,14 +118,7 @@ fn the_defaults_in_the_reference_are_the_defaults() {
                     &provider.groups_claim
                 ),
                 (&provider.roles_claims, &provider.allowed_login_parameters, provider.timeout, provider.clock_skew),
-                (
-                    &upstream.identity,
-                    upstream.token,
-                    upstream.pass_host,
-                    upstream.connect_timeout,
-                    upstream.response_timeout,
-                    upstream.idle_timeout
-                ),
+                (&upstream.identity, upstream.token, &upstream.kind),
                 (settings.routes.last().map(|route| (route.signed_out, route.allowances))),
             )
         )

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::config::settings::{PathAllowances, PathPattern, RouteSettings, SignedOut};
+use crate::forward::rewrite::Rewrite;
 use crate::http::path::CanonicalPath;
 use crate::policy::rule::Rule;
 
@@ -30,6 +31,8 @@ pub struct Route {
     pub signed_out: SignedOut,
     /// Index into the settings' upstreams.
     pub upstream: usize,
+    /// What becomes of the path; it is sent as it came when absent.
+    pub rewrite: Option<Rewrite>,
     /// Odd paths it lets through.
     pub allowances: PathAllowances,
     /// Bytes of a request body; the plan's bound when absent.
@@ -92,6 +95,7 @@ impl RouteTable {
                 rule: Rule::compile(&setting.allow),
                 signed_out: setting.signed_out,
                 upstream: setting.upstream,
+                rewrite: setting.rewrite.as_ref().map(Rewrite::compile),
                 allowances: setting.allowances,
                 body_bytes: setting.body_bytes,
             }));

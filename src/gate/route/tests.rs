@@ -19,6 +19,7 @@ fn setting(host: Option<&str>, path: &str, methods: &[Method]) -> RouteSettings 
         allow: Allow::SignedIn,
         signed_out: SignedOut::Auto,
         upstream: 0,
+        rewrite: None,
         allowances: PathAllowances::default(),
         body_bytes: None,
     }
