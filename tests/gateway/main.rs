@@ -57,3 +57,8 @@ mod sign_out;
 mod signed_out;
 mod supports;
 mod tls;
+mod upstream_faults;
+mod upstream_files;
+mod upstream_paths;
+mod upstream_tls;
+mod upstreams;

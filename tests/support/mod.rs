@@ -7,6 +7,7 @@
 #![allow(unreachable_pub, reason = "a module of a test crate has no outside")]
 
 pub mod answer;
+pub mod authority;
 pub mod browser;
 pub mod client;
 pub mod forms;
@@ -17,6 +18,7 @@ pub mod process;
 pub mod provider;
 pub mod tls_client;
 pub mod tls_tunnel;
+pub mod relay;
 pub mod upstream;
 pub mod webdriver;
 pub mod websocket;
@@ -49,6 +51,31 @@ pub fn free_port() -> u16 {
         }
     }
     panic!("no free port between 20000 and 30000");
+}
+
+/// Listens on a loopback port that may have been listened on before, for a runtime.
+pub fn listen_again(port: u16) -> TcpListener {
+    let socket =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket can be made");
+    socket.set_reuse_address(true).expect("an option can be set");
+    socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], port)).into()).expect("the port is free");
+    socket.listen(1024).expect("the port can be listened on");
+    socket.set_nonblocking(true).expect("an option can be set");
+    socket.into()
+}
+
+/// Asks again and again until `is_so`; whether it came so in time.
+pub fn comes_true(mut is_so: impl FnMut() -> bool) -> bool {
+    let tick = Duration::from_millis(20);
+    let mut left = PATIENCE;
+    while !is_so() {
+        if left.is_zero() {
+            return false;
+        }
+        pause(tick);
+        left = left.saturating_sub(tick);
+    }
+    true
 }
 
 /// Lets time pass.
