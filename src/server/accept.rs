@@ -110,7 +110,9 @@ async fn place(hall: &Hall) -> Option<Place> {
         return Some(place);
     }
     loop {
-        hall.registry.make_room();
+        if !hall.registry.make_room() {
+            hall.places.ask_for_room();
+        }
         if let Ok(place) = tokio::time::timeout(NUDGE, hall.places.take()).await {
             return place;
         }

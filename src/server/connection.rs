@@ -24,8 +24,8 @@ use crate::http::body::{Body, BodyError};
 use crate::http::visit::Peer;
 use crate::net::stream::Stream;
 
-/// The head of a request takes at least so much of a connection's buffer, whatever the bound on its bytes is.
-const LEAST_BUFFER: usize = 8 * 1024;
+/// How much more of a head is read than may be in it.
+const ROOM_FOR_COOKIES: usize = 256 * 1024;
 /// How many headers hyper takes unless it is told otherwise.
 const USUAL_HEADERS: usize = 100;
 
@@ -37,11 +37,11 @@ pub struct Opened {
     pub seat: (Place, Share),
 }
 
-/// How HTTP/1.1 is spoken: at most `headers` in a request. Twice `header_bytes` are kept of one, so that a head which is too large can
-/// still be read and answered.
+/// How HTTP/1.1 is spoken: at most `headers` in a request. More is read of a head than `header_bytes` allow, so that one which is too
+/// large can still be answered by a page that clears our cookies: a browser may bring sixty cookies of 4 KiB.
 pub fn http1(headers: usize, header_bytes: usize) -> http1::Builder {
     let mut http1 = http1::Builder::new();
-    http1.max_buf_size(header_bytes.saturating_mul(2).max(LEAST_BUFFER));
+    http1.max_buf_size(header_bytes.saturating_add(ROOM_FOR_COOKIES));
     if headers != USUAL_HEADERS {
         // Any number that is set costs an allocation a request.
         http1.max_headers(headers);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ipnet::IpNet;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// Parts of the count, so that two workers seldom want the same one.
 const PARTS: usize = 64;
@@ -19,6 +19,7 @@ pub struct Places {
     exempt: Vec<IpNet>,
     parts: Vec<Mutex<HashMap<IpAddr, usize>>>,
     refused: AtomicU64,
+    shortage: watch::Sender<()>,
 }
 
 /// A connection's place among all.
@@ -43,6 +44,7 @@ impl Places {
             exempt,
             parts: (0..PARTS).map(|_| Mutex::default()).collect(),
             refused: AtomicU64::new(0),
+            shortage: watch::Sender::new(()),
         })
     }
 
@@ -54,6 +56,16 @@ impl Places {
     /// A place among all, once one is free.
     pub async fn take(&self) -> Option<Place> {
         Arc::clone(&self.all).acquire_owned().await.ok().map(|permit| Place { _permit: permit })
+    }
+
+    /// Asks every worker to make room, because one that has a connection to place can't make any itself.
+    pub fn ask_for_room(&self) {
+        self.shortage.send_replace(());
+    }
+
+    /// Hears when room is asked for.
+    pub fn shortage(&self) -> watch::Receiver<()> {
+        self.shortage.subscribe()
     }
 
     /// A place among those of `address`; `None` when it has too many already.

@@ -157,7 +157,10 @@ pub struct Registry {
     draining: Cell<bool>,
 }
 
-/// A head that is older than this, in sweeps, has to make room for others when there is none left.
+/// A connection that waits for this many sweeps has to make room for others when there is none left. One that has only just begun to
+/// wait may have a request on its way.
+const OLD_WAIT: u64 = 1;
+/// A head that is as old as this, in sweeps, has to make room too.
 const OLD_HEAD: u64 = 2;
 
 impl Registry {
@@ -199,9 +202,9 @@ impl Registry {
         let entries = self.connections.borrow();
         let open = entries.iter().filter_map(Weak::upgrade).filter(|entry| entry.command.get() != Command::Close);
         let dispensable = open.filter_map(|entry| match entry.progress.read() {
-            (Phase::Idle, since) => Some(((Phase::Idle as u64, since), entry)),
+            (Phase::Idle, since) if now.saturating_sub(since) >= OLD_WAIT => Some(((Phase::Idle as u64, since), entry)),
             (Phase::Head, since) if now.saturating_sub(since) >= OLD_HEAD => Some(((Phase::Head as u64, since), entry)),
-            (Phase::Head | Phase::Busy, _) => None,
+            _ => None,
         });
         let chosen = dispensable.min_by_key(|(order, _)| *order);
         chosen.inspect(|(_, entry)| entry.tell(Command::Close)).is_some()
@@ -294,10 +297,15 @@ mod tests {
         let (head, busy, first) = (registry.join(), registry.join(), registry.join());
         head.progress().enter(Phase::Head);
         busy.progress().enter(Phase::Busy);
+        assert!(!registry.make_room(), "a request may be on its way");
         registry.sweep();
         let second = registry.join();
+        second.progress().enter(Phase::Idle);
         assert!(registry.make_room());
         assert_eq!((command(&first), command(&second)), (Command::Close, Command::Serve));
+        assert!(!registry.make_room(), "the second one only just began to wait");
+        head.progress().enter(Phase::Head);
+        registry.sweep();
         assert!(registry.make_room());
         assert_eq!((command(&second), command(&head)), (Command::Close, Command::Serve));
         assert!(!registry.make_room(), "the head is not old yet");

@@ -74,10 +74,12 @@ impl Worker {
             listeners.spawn_local(accept(Listener { kind, tls: socket.tls }, hall.clone()));
         }
         let mut sweeps = tokio::time::interval(SWEEP);
+        let mut shortage = hall.places.shortage();
         loop {
             tokio::select! {
                 // The sender lives as long as the gateway: an error means that it is gone, which is a stop too.
                 stopped = self.stop.wait_for(|stop| *stop) => { drop(stopped); break; }
+                Ok(()) = shortage.changed() => { hall.registry.make_room(); }
                 _ = sweeps.tick() => { hall.registry.sweep(); gate.sweep(); tell_refused(&hall.places); }
             }
         }
