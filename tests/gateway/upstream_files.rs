@@ -50,7 +50,8 @@ fn scene(lines: &str) -> Scene {
     write(&www, ".git/config", SECRET);
     write(&www, "docs/.htpasswd", SECRET);
     write(&www, ".well-known/x", SECRET);
-    let config = GatewayConfig::new(PUBLIC).top("workers = 1").raw(&format!("[upstreams.www]\nfiles = {www:?}"));
+    let config =
+        GatewayConfig::new(PUBLIC).top("workers = 1").raw(&format!("[upstreams.www]\nfiles = \"{}\"", www.display()));
     let gateway =
         config.raw(&format!("[[routes]]\npath = \"/*\"\nallow = \"everyone\"\nupstream = \"www\"\n{lines}")).start();
     Scene { gateway, folder }
@@ -287,7 +288,7 @@ fn a_link_that_keeps_changing_never_leads_out() {
     write(&www, "docs/secret.txt", "inside");
     let over = Arc::new(AtomicBool::new(false));
     let turning = {
-        let (www, over) = (www.clone(), Arc::clone(&over));
+        let over = Arc::clone(&over);
         thread::spawn(move || {
             for target in ["docs", "../outside"].iter().cycle() {
                 if over.load(Ordering::Relaxed) {

@@ -57,6 +57,27 @@ fn an_authority_of_ones_own_counts_and_no_other() {
 }
 
 #[test]
+fn an_authority_that_is_named_stands_in_place_of_the_systems() {
+    let (desk, upstream) = (Desk::new(), Upstream::start());
+    let (systems, named) = (Authority::new(), Authority::new());
+    let relay = Relay::tls(&upstream, systems.server(&["127.0.0.1"]));
+    let (systems, named) = (desk.write("systems.pem", &systems.pem()), desk.write("named.pem", &named.pem()));
+    let ask = |lines: &str| {
+        GatewayConfig::new("https://app.example.com")
+            .raw("[[routes]]\npath = \"/*\"\nallow = \"everyone\"\nupstream = \"app\"")
+            .raw(&format!("[upstreams.app]\nurl = {:?}\n{lines}", relay.url()))
+            .variable("SSL_CERT_FILE", systems.to_str().expect("a plain path"))
+            .start()
+            .get("/x")
+            .send()
+            .status
+    };
+    assert_eq!(ask(""), 200, "the system's authority counts where none is named");
+    assert_eq!(ask(&format!("ca = {named:?}")), 502);
+    assert_eq!(upstream.count(), 1);
+}
+
+#[test]
 fn the_name_must_fit() {
     let (desk, upstream, authority) = (Desk::new(), Upstream::start(), Authority::new());
     let relay = Relay::tls(&upstream, authority.server(&["app.internal"]));
