@@ -27,6 +27,7 @@ use self::admin::Readiness;
 use self::places::Places;
 use self::plan::PlanError;
 use self::registry::Patience;
+use self::stop::Signals;
 use self::worker::Worker;
 use crate::base::office::Office;
 use crate::config::settings::{LimitSettings, ListenAddress, LogFormat, Settings};
@@ -60,6 +61,7 @@ pub struct Running {
     addresses: Vec<String>,
     stop: watch::Sender<bool>,
     readiness: Readiness,
+    signals: Signals,
     workers: Vec<JoinHandle<io::Result<()>>>,
     office: Runtime,
     _unix_paths: Vec<UnixPath>,
@@ -122,9 +124,21 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         };
         workers.push(std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || worker.run())?);
     }
+    let signals = {
+        let _entered = office.enter();
+        Signals::listen()?
+    };
     readiness.set(true);
     notify::tell(notify::State::Ready);
-    Ok(Running { addresses: opened.addresses, stop, readiness, workers, office, _unix_paths: opened.unix_paths })
+    Ok(Running {
+        addresses: opened.addresses,
+        stop,
+        readiness,
+        signals,
+        workers,
+        office,
+        _unix_paths: opened.unix_paths,
+    })
 }
 
 impl Running {
@@ -137,8 +151,8 @@ impl Running {
     ///
     /// # Errors
     /// When signals can't be listened for, or a worker ended with an error.
-    pub fn serve_until_signal(self) -> io::Result<()> {
-        self.office.block_on(stop::asked())?;
+    pub fn serve_until_signal(mut self) -> io::Result<()> {
+        self.office.block_on(self.signals.asked());
         tracing::info!("asked to stop; no new connections, those under way may finish");
         self.stop()
     }
