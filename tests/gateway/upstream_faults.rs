@@ -174,7 +174,7 @@ fn an_answer_that_does_not_come_is_504_and_is_not_asked_for_again() {
 #[test]
 fn a_body_may_take_longer_than_an_answer_but_not_stand_still() {
     let upstream = Upstream::start();
-    let gateway = gateway(&[upstream.url()], "response_timeout = \"1s\"");
+    let gateway = gateway(&[upstream.url()], "response_timeout = \"1s\"\n[limits]\nbody_timeout = \"1s\"");
     let mut pieces = 0;
     let answer = gateway.client().request("PUT", "/up").stream(80, || {
         pieces += 1;
@@ -189,7 +189,7 @@ fn a_body_may_take_longer_than_an_answer_but_not_stand_still() {
     stream.write_all(&request[..request.len() - 5]).expect("it is sent");
     let mut told = [0; 12];
     stream.read_exact(&mut told).expect("it is answered");
-    assert_eq!(&told, b"HTTP/1.1 400", "the visitor stood still, not the upstream");
+    assert_eq!(&told, b"HTTP/1.1 408", "the visitor stood still, not the upstream");
 }
 
 #[test]
