@@ -25,15 +25,12 @@ fn pieces(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(line);
     std::iter::from_fn(move || {
         let line = rest?;
-        let piece = match memchr(b';', line) {
-            Some(at) => {
-                rest = line.get(at + 1..);
-                line.get(..at)?
-            }
-            None => {
-                rest = None;
-                line
-            }
+        let piece = if let Some(at) = memchr(b';', line) {
+            rest = line.get(at + 1..);
+            line.get(..at)?
+        } else {
+            rest = None;
+            line
         };
         Some(piece.trim_ascii())
     })

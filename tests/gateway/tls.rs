@@ -130,8 +130,8 @@ fn the_certificate_is_chosen_by_the_name() {
     let gateway = scene.start(&tls, "", "");
     let shown =
         |name: &str| scene.client().connect(gateway.url(), name).map(|connection| connection.agreed().certificate);
-    assert_eq!(shown("other.example.com").unwrap(), other.cert);
-    assert_eq!(shown("a.wild.example.com").unwrap(), wild.cert);
+    assert_eq!(shown("other.example.com").unwrap(), *other.der());
+    assert_eq!(shown("a.wild.example.com").unwrap(), *wild.der());
     assert!(shown(HOST).is_ok());
     // Anybody else gets the first, which is not for them, so that a client that checks goes no further.
     assert!(shown("a.b.wild.example.com").is_err());
@@ -165,7 +165,7 @@ fn certificates_are_taken_up_when_they_change_and_kept_when_the_new_ones_are_bro
 
     std::fs::copy(&pair.0, scene.path("app.pem")).unwrap();
     until("are in use");
-    assert_eq!(shown(), renewed.cert);
+    assert_eq!(shown(), *renewed.der());
     assert_eq!(open.ask(HOST, "/", &[]).unwrap().0, 200, "an open connection goes on");
     assert_eq!(gateway.logs().matches("what was there before stays").count(), 1, "a mistake is told once");
 }
@@ -194,7 +194,7 @@ fn a_required_certificate_keeps_everybody_else_out() {
     assert_eq!(values.len(), 1, "{:?}", seen.head.headers);
     assert!(!seen.mentions("forged") && !seen.mentions("Zm9yZ2Vk"), "{:?}", seen.head.headers);
     let decoded = aws_base64(values[0].trim_matches(':'));
-    assert_eq!(sha256(&decoded), sha256(&issued.cert));
+    assert_eq!(sha256(&decoded), sha256(issued.der()));
 
     let again = scene.client_with(&issued);
     for _ in 0..2 {
@@ -223,7 +223,7 @@ fn rules_ask_for_certificates() {
          [[routes]]\npath = \"/both\"\nsigned_out = \"401\"\n\
          allow = {{ roles = [\"admin\"], client_certificate = [\"dns:backup.example.com\"] }}\n\
          [[routes]]\npath = \"/public\"\nallow = \"everyone\"\n",
-        sha256(&pinned.cert)
+        sha256(pinned.der())
     );
     let gateway = scene.start(
         &format!("client_ca = {:?}\nclient_certificates = \"optional\"", scene.path("clients.pem")),

@@ -20,8 +20,7 @@ pub struct Authority {
 
 /// A certificate and its key.
 pub struct Issued {
-    /// The certificate.
-    pub cert: CertificateDer<'static>,
+    cert: CertificateDer<'static>,
     cert_pem: String,
     key: KeyPair,
 }
@@ -62,6 +61,11 @@ impl Authority {
 }
 
 impl Issued {
+    /// The certificate.
+    pub const fn der(&self) -> &CertificateDer<'static> {
+        &self.cert
+    }
+
     /// Writes `NAME.pem` and `NAME.key` into `folder`.
     pub fn write(&self, folder: &Path, name: &str) -> (PathBuf, PathBuf) {
         let (cert, key) = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
