@@ -193,7 +193,7 @@ fn upstreams() {
         (upstream("headers = { X-Forwarded-Prefix = \"a\" }"), &["can't be set here", "`strip_prefix`"]),
         (upstream("max_idle = -1"), &["`max_idle` is out of bounds", "allowed: 0 to 65536"]),
         (upstream("server_name = \"api.internal\""), &["`server_name` has no meaning for an http upstream"]),
-        (upstream("ca = \"/nowhere\""), &["`ca`: can't use the PEM file", "`ca` has no meaning for an http upstream"]),
+        (upstream("ca = \"/nowhere\""), &["upstreams.app.ca: can't use the PEM file", "`ca` has no meaning for an http upstream"]),
         (right("", "").replace("http://127.0.0.1:3000", "ftp://127.0.0.1"), &["no http or https URL"]),
         (
             right("", "[upstreams.other]\nurl = \"http://127.0.0.1:1\""),
@@ -221,7 +221,7 @@ fn addresses_of_upstreams() {
         (upstream("balance = \"random\""), &["allowed: \"least_requests\", \"round_robin\""]),
         (upstream("eject_after = 1001"), &["allowed: 0 to 1000"]),
         (upstream("eject_for = \"1h\""), &["allowed: \"1s\" to \"10m\""]),
-        (upstream("health = {}"), &["`path` is missing in [health]"]),
+        (upstream("health = {}"), &["upstreams.app.health.path: `path` is missing"]),
         (upstream("health = { path = \"healthz\" }"), &["a path begins with `/`"]),
         (upstream("health = { path = \"/\", expect = \"2xx\" }"), &["`2xx` names no status codes"]),
         (upstream("health = { path = \"/\", healthy_after = 0 }"), &["allowed: 1 to 100"]),
@@ -229,7 +229,7 @@ fn addresses_of_upstreams() {
         (upstream("client_certificate = {}"), &["`cert` is missing", "`key` is missing"]),
         (
             upstream("client_certificate = { cert = \"/nowhere\", key = \"/nowhere\" }"),
-            &["`cert`: can't use", "`key`:"],
+            &["client_certificate.cert: can't use", "client_certificate.key:"],
         ),
         (upstream("server_name = \"a b\""), &["`a b` is no host name"]),
     ]);
@@ -258,7 +258,7 @@ fn upstreams_that_are_no_application() {
         (kind("respond = 204\nbody = \"x\""), &["an answer with 204 has no body"]),
         (kind("respond = 200\ncontent_type = \"html\""), &["`html` is no media type"]),
         (upstream("content_type = \"text/plain\""), &["`content_type` has no meaning for an application"]),
-        (kind("body = \"x\""), &["`url` is missing in [upstreams.app]"]),
+        (kind("body = \"x\""), &["upstreams.app.url: `url` is missing"]),
     ]);
     assert!(toml(&kind("files = \"/srv\"")).is_ok());
     assert!(toml(&kind("respond = 503\nbody = \"later\"")).is_ok());
