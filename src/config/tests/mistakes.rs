@@ -193,7 +193,10 @@ fn upstreams() {
         (upstream("headers = { X-Forwarded-Prefix = \"a\" }"), &["can't be set here", "`strip_prefix`"]),
         (upstream("max_idle = -1"), &["`max_idle` is out of bounds", "allowed: 0 to 65536"]),
         (upstream("server_name = \"api.internal\""), &["`server_name` has no meaning for an http upstream"]),
-        (upstream("ca = \"/nowhere\""), &["upstreams.app.ca: can't use the PEM file", "`ca` has no meaning for an http upstream"]),
+        (
+            upstream("ca = \"/nowhere\""),
+            &["upstreams.app.ca: can't use the PEM file", "`ca` has no meaning for an http upstream"],
+        ),
         (right("", "").replace("http://127.0.0.1:3000", "ftp://127.0.0.1"), &["no http or https URL"]),
         (
             right("", "[upstreams.other]\nurl = \"http://127.0.0.1:1\""),
