@@ -132,7 +132,8 @@ impl Gate {
         let visit = &admitted.visit;
         if plan.site.owns(admitted.path.matching()) {
             record.decided("endpoint");
-            return reception::answer(&plan.site, visit, &parts, body).await;
+            // Boxed, as other rare ways are: every open connection holds room for the largest way that a request may take.
+            return Box::pin(reception::answer(&plan.site, visit, &parts, body)).await;
         }
         let (route, also) = match plan.routes.lookup(visit.site.host(), &parts.method, &admitted.path) {
             Lookup::Found { route, also } => (route, also),
@@ -167,7 +168,7 @@ impl Gate {
                 let passage = Passage { admitted, route, who, now };
                 pass::through(self, &passage, parts, body, visitor_side, record).await
             }
-            Decision::SignIn => refuse::sign_in(&plan.site, admitted, route, &credential, &parts).await,
+            Decision::SignIn => Box::pin(refuse::sign_in(&plan.site, admitted, route, &credential, &parts)).await,
             Decision::Forbid => refuse::forbidden(&plan.site, visit, who.as_deref(), &parts),
         }
     }

@@ -102,7 +102,7 @@ pub async fn through(
             let load = Load { parts, body, visitor_side, target };
             application(gate, passage, plan, upstream, load, record).await
         }
-        Behind::Files(files) => from_files(files, admitted, personal, &parts, &target).await,
+        Behind::Files(files) => Box::pin(from_files(files, admitted, personal, &parts, &target)).await,
         Behind::Answer(fixed) => {
             let mut response = fixed.answer();
             response_in::receive(response.headers_mut(), personal, |_| false);
@@ -145,7 +145,7 @@ async fn application(
         Ok(authorization) => authorization,
         // Whoever may come without any token is not turned away for having a stale one.
         Err(_) if route.rule.is_public() => Authorization::Nobodys,
-        Err(problem) => return Err(no_token(gate, passage, plan, &problem, &parts, record).await),
+        Err(problem) => return Err(Box::pin(no_token(gate, passage, plan, &problem, &parts, record)).await),
     };
     let site = &gate.plan.site;
     let retry = retry_url(&parts, visit);

@@ -35,7 +35,7 @@ fn without_an_end_session_endpoint_the_session_here_ends() {
 fn with_one_the_provider_is_told_whose_session_ends_and_where_to_come_back_to() {
     let scene = Scene::https(|config| config);
     let mut browser = scene.signed_in("alice");
-    let answer = browser.clone().peek(&scene.at("/.auth/logout"));
+    let answer = scene.signed_in("alice").peek(&scene.at("/.auth/logout"));
     assert_eq!(cleared(&answer).first().map(String::as_str), Some(SESSION), "here first, whatever comes after");
     assert_eq!(answer.header("referrer-policy"), Some("no-referrer"), "the hint stays out of Referer");
     assert_eq!(answer.header("cache-control"), Some("no-store"));

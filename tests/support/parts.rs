@@ -47,7 +47,7 @@ impl Part {
 /// error, where no test runner hides it.
 ///
 /// # Panics
-/// When one is missing and `PORTCULLIS_PARTS=required` says that none may be.
+/// When one is missing and `TEST_PARTS=required` says that none may be.
 pub fn are_there(test: &str, parts: &[Part]) -> bool {
     let missing: Vec<&str> = parts.iter().filter(|part| !part.is_there()).map(|part| part.name()).collect();
     if missing.is_empty() {
@@ -55,7 +55,7 @@ pub fn are_there(test: &str, parts: &[Part]) -> bool {
     }
     let names = missing.join(" ");
     let message = format!("\n*** {test} WAS NOT RUN: {names} is missing. To install it: tests/parts/install {names}\n");
-    assert!(std::env::var("PORTCULLIS_PARTS").as_deref() != Ok("required"), "{message}");
+    assert!(std::env::var("TEST_PARTS").as_deref() != Ok("required"), "{message}");
     // Not through the macros: the test runner would keep their output to itself when the test passes.
     std::io::stderr().write_all(message.as_bytes()).expect("standard error can be written to");
     false
