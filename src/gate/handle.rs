@@ -66,7 +66,8 @@ impl Gate {
         };
         let told = self.access.is_on().then(|| (parts.method.clone(), parts.uri.clone()));
         let is_head = parts.method == Method::HEAD;
-        let mut response = self.answer(&admitted, parts, body, visitor_side, &mut record).await;
+        // Boxed, because hyper keeps room for this whole way with every connection that is open, and most of them are idle.
+        let mut response = Box::pin(self.answer(&admitted, parts, body, visitor_side, &mut record)).await;
         if is_head && matches!(response.body(), Body::Own(_)) {
             response = page::to_head(response);
         }
@@ -132,8 +133,7 @@ impl Gate {
         let visit = &admitted.visit;
         if plan.site.owns(admitted.path.matching()) {
             record.decided("endpoint");
-            // Boxed, as other rare ways are: every open connection holds room for the largest way that a request may take.
-            return Box::pin(reception::answer(&plan.site, visit, &parts, body)).await;
+            return reception::answer(&plan.site, visit, &parts, body).await;
         }
         let (route, also) = match plan.routes.lookup(visit.site.host(), &parts.method, &admitted.path) {
             Lookup::Found { route, also } => (route, also),
@@ -168,7 +168,7 @@ impl Gate {
                 let passage = Passage { admitted, route, who, now };
                 pass::through(self, &passage, parts, body, visitor_side, record).await
             }
-            Decision::SignIn => Box::pin(refuse::sign_in(&plan.site, admitted, route, &credential, &parts)).await,
+            Decision::SignIn => refuse::sign_in(&plan.site, admitted, route, &credential, &parts).await,
             Decision::Forbid => refuse::forbidden(&plan.site, visit, who.as_deref(), &parts),
         }
     }
