@@ -17,7 +17,7 @@ use portcullis::base::clock::{Clock, Timestamp, instant};
 use portcullis::base::random;
 use portcullis::config::settings::{
     Allow, ApplicationSettings, Balance, Conditions, PathAllowances, PathPattern, RouteSettings, SessionSettings,
-    SignedOut, StoreSettings, TokenSettings, UpstreamAddress, UpstreamKind, UpstreamSettings,
+    SignedOut, StoreSettings, TokenSettings, UpstreamAddress, UpstreamKind, UpstreamProtocol, UpstreamSettings,
 };
 use portcullis::gate::decide::{Decision, decide};
 use portcullis::gate::route::{Lookup, RouteTable};
@@ -206,6 +206,7 @@ fn upstream(identity: &str) -> Result<UpstreamSettings, Box<dyn Error>> {
             health: None,
             eject_after: None,
             eject_for: Duration::from_secs(5),
+            protocol: UpstreamProtocol::Auto,
             pass_host: false,
             ca: None,
             client_certificate: None,

@@ -14,7 +14,7 @@ use url::Url;
 use super::secret::SecretSource;
 pub use super::upstream_settings::{
     AnswerSettings, ApplicationSettings, Balance, HealthSettings, TokenSettings, UpstreamAddress, UpstreamKind,
-    UpstreamSettings,
+    UpstreamProtocol, UpstreamSettings,
 };
 
 /// Identity header presets of this release.
@@ -84,6 +84,8 @@ pub struct ListenSettings {
     pub unix_mode: Option<u32>,
     /// Whether every connection of visitors begins with a PROXY protocol header, which trusted proxies alone may send.
     pub proxy_protocol: bool,
+    /// Whether plain listeners take HTTP/2 from clients that begin with it (RFC 9113, section 3.3).
+    pub h2c: bool,
 }
 
 /// One socket to accept on.
@@ -337,6 +339,12 @@ pub struct LimitSettings {
     pub connections: usize,
     /// Of these, how many may come from one address.
     pub connections_per_address: usize,
+    /// Streams at once on one HTTP/2 connection (RFC 9113, section 5.1.2).
+    pub h2_streams: u32,
+    /// Streams that a visitor may cancel on one HTTP/2 connection within ten seconds.
+    pub h2_resets: u32,
+    /// Bytes that one HTTP/2 stream may send before we have read any (RFC 9113, section 5.2).
+    pub h2_window: u32,
 }
 
 /// How we log.

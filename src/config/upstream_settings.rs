@@ -23,6 +23,17 @@ pub enum TokenSettings {
     IdToken,
 }
 
+/// What an upstream speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2: chosen by ALPN over TLS (RFC 9113, section 3.2), by prior knowledge without TLS (section 3.3).
+    Http2,
+    /// What ALPN chooses over TLS, HTTP/1.1 without TLS.
+    Auto,
+}
+
 /// One thing behind us.
 #[derive(Clone, Debug)]
 pub struct UpstreamSettings {
@@ -62,6 +73,8 @@ pub struct ApplicationSettings {
     pub eject_after: Option<NonZeroU32>,
     /// How long an address is left out the first time; each time after that twice as long, up to sixteenfold.
     pub eject_for: Duration,
+    /// What it speaks. WebSockets go over HTTP/1.1 whatever this says.
+    pub protocol: UpstreamProtocol,
     /// Whether it sees the host that the visitor asked for, rather than its own.
     pub pass_host: bool,
     /// PEM bundle of authorities that replaces the system's for this upstream.

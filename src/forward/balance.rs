@@ -2,7 +2,8 @@
 //!
 //! 1. A request goes to an address that is in ([`super::health`]); when none is, to any.
 //! 2. A request of which nothing was sent to one address goes to another one, once. Nothing else is ever sent twice, whatever its
-//!    method: what was written may have been processed (RFC 9110, section 9.2.2).
+//!    method: what was written may have been processed (RFC 9110, section 9.2.2). What an upstream says over HTTP/2 that it has not
+//!    looked at counts as not sent.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -135,6 +136,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::settings::UpstreamProtocol;
     use crate::forward::health::Ejection;
     use crate::net::dial::{Dial, Target};
     use crate::net::pool::Pool;
@@ -142,7 +144,7 @@ mod tests {
     fn upstream(count: usize, balance: Balance) -> Upstream {
         let place = |number: usize| {
             let target = Target::Unix(format!("/nowhere/{number}").into());
-            let dial = Dial { target, tls: None, timeout: Duration::from_secs(1) };
+            let dial = Dial { target, tls: None, protocol: UpstreamProtocol::Auto, timeout: Duration::from_secs(1) };
             let ejection = Ejection { after: NonZeroU32::new(1), first: Duration::from_hours(1) };
             Place {
                 address: Address {

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, USER_AGENT};
-use http::{HeaderValue, Request};
+use http::{HeaderValue, Request, Response};
 use http_body_util::Empty;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use super::health::AddressHealth;
+use super::http2::adapt;
 use crate::config::settings::HealthSettings;
 use crate::net::dial::{Dial, DialError};
 
@@ -20,7 +22,7 @@ static CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// Who is asked, and how.
 pub struct Check {
-    /// How to reach it. A TLS client that offers HTTP/1.1 alone.
+    /// How to reach it; what it speaks is what it is asked by.
     pub dial: Dial,
     /// Its own `Host`.
     pub host: HeaderValue,
@@ -73,19 +75,32 @@ impl Check {
 
     async fn exchange(&self) -> Result<(), Unwell> {
         let stream = self.dial.connect().await?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let mut request = Request::new(Empty::<Bytes>::new());
         *request.uri_mut() = self.settings.path.clone().into();
         request.headers_mut().insert(HOST, self.host.clone());
         request.headers_mut().insert(USER_AGENT, AGENT.clone());
-        request.headers_mut().insert(CONNECTION, CLOSE.clone());
-        let answer = tokio::select! {
-            answer = sender.send_request(request) => answer?,
-            // Polled here so that it moves; it ends after the answer, unless it fails, and then the answer says why.
-            never = async { drop(connection.await); std::future::pending::<Infallible>().await } => match never {},
+        let answer = if self.dial.is_http2(&stream) {
+            adapt(&mut request, self.dial.tls.is_some());
+            let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+            beside(connection, sender.send_request(request)).await?
+        } else {
+            request.headers_mut().insert(CONNECTION, CLOSE.clone());
+            let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+            beside(connection, sender.send_request(request)).await?
         };
         let status = answer.status().as_u16();
         if self.settings.expect.contains(&status) { Ok(()) } else { Err(Unwell::Status(status)) }
+    }
+}
+
+/// Awaits `answer` while `connection` moves; that ends after the answer, unless it fails, and then the answer says why.
+async fn beside(
+    connection: impl Future,
+    answer: impl Future<Output = hyper::Result<Response<Incoming>>>,
+) -> hyper::Result<Response<Incoming>> {
+    tokio::select! {
+        answer = answer => answer,
+        never = async { drop(connection.await); std::future::pending::<Infallible>().await } => match never {},
     }
 }
 

@@ -6,6 +6,7 @@ pub mod check;
 pub mod files;
 pub mod fixed;
 pub mod health;
+pub mod http2;
 pub mod request_out;
 pub mod response_in;
 pub mod rewrite;

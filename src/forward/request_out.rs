@@ -3,12 +3,17 @@
 //! Everything the visitor could have forged was deleted at the edge, after `Connection` was honoured; what is set here is therefore
 //! the only value, and nothing can remove it again (design, invariant 3).
 
-use http::header::{AUTHORIZATION, EXPECT, HOST};
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, EXPECT, HOST, TE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
 
 use crate::http::body::RequestBody;
+use crate::http::protected::ProtectedNames;
+
+static TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
 static X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
@@ -37,6 +42,8 @@ pub struct Dressing<'a> {
     pub authorization: Authorization,
     /// Whether it asks for a WebSocket.
     pub websocket: bool,
+    /// Set for a gRPC call: its trailers pass, less those of these names.
+    pub grpc: Option<&'a Arc<ProtectedNames>>,
 }
 
 /// The request as the upstream gets it. Its head must have passed the edge, and lost our cookies.
@@ -55,6 +62,14 @@ pub fn dress(mut parts: Parts, body: RequestBody, dressing: Dressing<'_>) -> Req
     if dressing.websocket {
         super::upgrade::announce(headers);
     }
+    let body = match dressing.grpc {
+        Some(protected) => {
+            // A gRPC server refuses calls whose way there may lose trailers.
+            headers.insert(TE, TRAILERS.clone());
+            body.with_trailers(protected)
+        }
+        None => body,
+    };
     // Path and query alone: origin-form (RFC 9112, section 3.2.1).
     parts.uri = Uri::from(dressing.target);
     parts.version = Version::HTTP_11;

@@ -1,16 +1,21 @@
 //! One exchange with one address of an upstream: a connection, the request, the head of the answer.
 
-use std::error::Error;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{TE, UPGRADE};
 use http::{Request, Response};
 use hyper::body::Incoming;
 
-use crate::http::body::{RequestBody, RequestBodyError};
+use super::http2;
+use crate::http::body::{Fault, RequestBody, Watch};
+use crate::http::grpc;
 use crate::net::pool::{Lease, Pool, PoolError};
+
+/// What a gRPC call has beyond its own deadline, so that the upstream's own word on it comes first.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// One address of an upstream, as one worker sees it.
 pub struct Address {
@@ -27,7 +32,8 @@ pub struct Address {
 pub struct Failure {
     /// Why.
     pub fault: UpstreamFault,
-    /// The request as it was. Present only when no byte of it was written, so that it may go elsewhere.
+    /// The request as it was. Present only when no byte of it was written, or when the upstream says that it has not looked at it
+    /// (RFC 9113, sections 6.8 and 8.7), so that it may go elsewhere.
     pub unsent: Option<Box<Request<RequestBody>>>,
 }
 
@@ -89,8 +95,9 @@ impl UpstreamFault {
 impl Address {
     /// Sends `request` and awaits the head of the answer.
     ///
-    /// A request that was never written, because the upstream had closed the kept connection, goes out once more over a new
-    /// one; nothing else is ever sent twice (RFC 9110, section 9.2.2).
+    /// A request that was never written, because the upstream had closed the kept connection, goes out once more over a new one;
+    /// so does one that the upstream says it has not looked at (RFC 9113, sections 6.8 and 8.7). Nothing else is ever sent twice
+    /// (RFC 9110, section 9.2.2).
     ///
     /// # Errors
     /// When there is no head of an answer, and why.
@@ -98,45 +105,75 @@ impl Address {
         &self,
         request: Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Lease<RequestBody>), Failure> {
-        let limit = self.response_timeout;
-        let upload = request.body().upload().map(Arc::clone);
-        let mut exchange = pin!(self.exchange(request));
+        let limit = self.limit(&request);
+        let watch = request.body().watch();
+        let mut exchange = pin!(self.exchange(request, watch.as_deref()));
         let mut left = limit;
         // The time counts from the last piece of the request that moved, so that a large body may take as long as it has to.
         while !left.is_zero() {
             if let Ok(result) = tokio::time::timeout(left, exchange.as_mut()).await {
                 return result;
             }
-            left = upload.as_ref().map_or(Duration::ZERO, |upload| upload.left(limit));
+            left = watch.as_ref().map_or(Duration::ZERO, |watch| watch.left(limit));
         }
-        if upload.is_some_and(|upload| upload.waits_for_visitor()) {
+        if watch.as_ref().is_some_and(|watch| watch.waits_for_visitor()) {
             return Err(Failure::of(UpstreamFault::TooSlow));
         }
         Err(Failure::of(UpstreamFault::Timeout { upstream: Arc::clone(&self.upstream), limit }))
     }
 
+    /// The bound on the head of the answer: a gRPC call's own deadline when that is longer, since many calls answer at their end.
+    fn limit(&self, request: &Request<RequestBody>) -> Duration {
+        let deadline = if request.body().passes_trailers() { grpc::timeout(request.headers()) } else { None };
+        deadline.map_or(self.response_timeout, |deadline| self.response_timeout.max(deadline.saturating_add(GRACE)))
+    }
+
     async fn exchange(
         &self,
         mut request: Request<RequestBody>,
+        watch: Option<&Watch>,
     ) -> Result<(Response<Incoming>, Lease<RequestBody>), Failure> {
-        let mut lease = match self.pool.lend().await {
+        let lent =
+            if request.headers().contains_key(UPGRADE) { self.pool.lend_http1().await } else { self.pool.lend().await };
+        let mut lease = match lent {
             Ok(lease) => lease,
             Err(cause) => return Err(self.unreachable(cause, request)),
         };
+        let mut may_repeat = true;
         loop {
-            let mut error = match lease.sender().try_send_request(request).await {
-                Ok(response) => return Ok((response, lease)),
-                Err(error) => error,
+            let (unsent, here, cause) = if lease.is_http2() {
+                let spare = http2::spare(&mut request);
+                http2::adapt(&mut request, self.pool.is_tls());
+                let mut error = match lease.send(request).await {
+                    Ok(response) => return Ok((response, lease)),
+                    Err(error) => error,
+                };
+                let untouched = error.take_message().is_some() || http2::was_not_processed(error.error());
+                (Some(spare).filter(|spare| untouched && spare.body().is_whole()), true, error.into_error())
+            } else {
+                // `TE` is between two hops, and HTTP/1.1 upstreams get no trailers (RFC 9110, section 10.1.4).
+                let te = if request.body().passes_trailers() { request.headers_mut().remove(TE) } else { None };
+                let mut error = match lease.send(request).await {
+                    Ok(response) => return Ok((response, lease)),
+                    Err(error) => error,
+                };
+                let mut unsent = error.take_message();
+                if let (Some(unsent), Some(te)) = (&mut unsent, te) {
+                    // Where it goes next may be spoken HTTP/2.
+                    unsent.headers_mut().insert(TE, te);
+                }
+                (unsent, lease.is_reused(), error.into_error())
             };
-            match error.take_message() {
-                Some(unsent) if lease.is_reused() => {
+            match unsent {
+                Some(unsent) if here && may_repeat => {
+                    may_repeat = false;
                     request = unsent;
-                    lease = match self.pool.connect().await {
+                    lease = match self.pool.replace(lease).await {
                         Ok(lease) => lease,
                         Err(cause) => return Err(self.unreachable(cause, request)),
                     };
                 }
-                unsent => return Err(Failure { fault: self.broken(error.into_error()), unsent: unsent.map(Box::new) }),
+                unsent => return Err(Failure { fault: self.broken(cause, watch), unsent: unsent.map(Box::new) }),
             }
         }
     }
@@ -146,17 +183,13 @@ impl Address {
         Failure { fault, unsent: Some(Box::new(unsent)) }
     }
 
-    /// Whose fault it was: hyper wraps what our own request body reported.
-    fn broken(&self, cause: hyper::Error) -> UpstreamFault {
-        let mut source: Option<&(dyn Error + 'static)> = cause.source();
-        while let Some(inner) = source {
-            match inner.downcast_ref::<RequestBodyError>() {
-                Some(RequestBodyError::TooLarge) => return UpstreamFault::TooLarge,
-                Some(RequestBodyError::TooSlow) => return UpstreamFault::TooSlow,
-                Some(RequestBodyError::Visitor(_)) => return UpstreamFault::Visitor,
-                None => source = inner.source(),
-            }
+    /// Whose fault it was: the request's body knows whether it broke off.
+    fn broken(&self, cause: hyper::Error, watch: Option<&Watch>) -> UpstreamFault {
+        match watch.and_then(Watch::fault) {
+            Some(Fault::TooLarge) => UpstreamFault::TooLarge,
+            Some(Fault::TooSlow) => UpstreamFault::TooSlow,
+            Some(Fault::Visitor) => UpstreamFault::Visitor,
+            None => UpstreamFault::Broken { upstream: Arc::clone(&self.upstream), cause },
         }
-        UpstreamFault::Broken { upstream: Arc::clone(&self.upstream), cause }
     }
 }

@@ -7,7 +7,6 @@ use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 
 use super::credential::{self, Credential, Recognised};
 use super::decide::{Decision, decide};
@@ -22,8 +21,10 @@ use super::{reception, refuse};
 use crate::base::clock::Timestamp;
 use crate::base::tally::Tally;
 use crate::forward::balance::Upstream;
+use crate::forward::upgrade::VisitorSide;
 use crate::http::body::Body;
 use crate::http::forwarded::Forwarding;
+use crate::http::grpc::is_grpc;
 use crate::http::visit::{Peer, Visit};
 use crate::observe::access::AccessLog;
 use crate::page;
@@ -58,7 +59,7 @@ impl Gate {
     /// Answers one request.
     pub async fn handle(&self, peer: &Peer, mut request: Request<Incoming>) -> Response<Body> {
         let mut record = Record::begin();
-        let visitor_side = hyper::upgrade::on(&mut request);
+        let visitor_side = VisitorSide::of(&mut request);
         let (mut parts, body) = request.into_parts();
         let admitted = match edge::admit(&mut parts, peer, &self.plan.edge) {
             Ok(admitted) => admitted,
@@ -66,6 +67,7 @@ impl Gate {
         };
         let told = self.access.is_on().then(|| (parts.method.clone(), parts.uri.clone()));
         let is_head = parts.method == Method::HEAD;
+        let is_call = is_grpc(&parts.headers);
         // Boxed, because hyper keeps room for this whole way with every connection that is open, and most of them are idle.
         let mut response = Box::pin(self.answer(&admitted, parts, body, visitor_side, &mut record)).await;
         if is_head && matches!(response.body(), Body::Own(_)) {
@@ -82,7 +84,7 @@ impl Gate {
             };
             record.write(&self.access, self.plan.site.clock.now(), &asked, response.status());
         }
-        response
+        if is_call && is_refusal(&response) { page::to_grpc(&response) } else { response }
     }
 
     /// Closes upstream connections that nobody uses.
@@ -118,7 +120,7 @@ impl Gate {
             };
             record.write(&self.access, self.plan.site.clock.now(), &asked, response.status());
         }
-        response
+        if is_grpc(&parts.headers) { page::to_grpc(&response) } else { response }
     }
 
     async fn answer(
@@ -126,7 +128,7 @@ impl Gate {
         admitted: &Admitted,
         parts: Parts,
         body: Incoming,
-        visitor_side: OnUpgrade,
+        visitor_side: VisitorSide,
         record: &mut Record,
     ) -> Response<Body> {
         let plan = &*self.plan;
@@ -177,6 +179,13 @@ impl Gate {
         let site = &self.plan.site;
         credential::recognise(site, &self.table, self.upstreams.len(), &parts.headers, visit.site.host(), now)
     }
+}
+
+/// Whether an answer is our own, and no success.
+fn is_refusal(response: &Response<Body>) -> bool {
+    !matches!(response.body(), Body::Upstream(_))
+        && !response.status().is_success()
+        && !response.status().is_informational()
 }
 
 const fn name(decision: Decision) -> &'static str {

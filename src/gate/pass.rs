@@ -6,10 +6,9 @@ use std::time::Duration;
 use http::header::{ORIGIN, SET_COOKIE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode, Version, response};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 
 use super::credential::{self, Recognised};
 use super::edge::Admitted;
@@ -26,10 +25,11 @@ use crate::forward::request_out::{Authorization, Dressing, dress};
 use crate::forward::response_in;
 use crate::forward::rewrite::{Rewrite, Uncut};
 use crate::forward::send::UpstreamFault;
-use crate::forward::upgrade;
+use crate::forward::upgrade::{self, Expected, VisitorSide};
 use crate::http::body::{Body, RequestBody, UpstreamBody};
 use crate::http::cookie_scan;
 use crate::http::forwarded::add_via;
+use crate::http::grpc::is_grpc;
 use crate::http::visit::Visit;
 use crate::page;
 use crate::page::answer::REQUEST_ID;
@@ -57,7 +57,7 @@ struct Load {
     parts: Parts,
     body: RequestBody,
     /// The visitor's connection, should both sides change protocols.
-    visitor_side: OnUpgrade,
+    visitor_side: VisitorSide,
     /// The path and query for the upstream.
     target: PathAndQuery,
 }
@@ -68,7 +68,7 @@ pub async fn through(
     passage: &Passage<'_>,
     parts: Parts,
     body: Incoming,
-    visitor_side: OnUpgrade,
+    visitor_side: VisitorSide,
     record: &mut Record,
 ) -> Response<Body> {
     let Passage { admitted, route, who, now } = passage;
@@ -96,9 +96,13 @@ pub async fn through(
     let renewal = who.as_ref().and_then(|who| credential::renewal(who, &parts.headers, *now));
     // What a directory or a fixed answer says on a public route is the same for everyone.
     let personal = who.is_some() && !route.rule.is_public();
+    // Over HTTP/2 a success opens the tunnel (RFC 8441, section 5), and nobody here would be at its other end.
+    if admitted.websocket && parts.version == Version::HTTP_2 && !matches!(upstream, Behind::Application(_)) {
+        return page::upstream_unavailable(visit, None);
+    }
     let answered = match upstream {
         Behind::Application(upstream) => {
-            let body = RequestBody::new(body, limit, gate.plan.body_timeout);
+            let body = RequestBody::new(body, limit, gate.plan.body_timeout, parts.version == Version::HTTP_2);
             let load = Load { parts, body, visitor_side, target };
             application(gate, passage, plan, upstream, load, record).await
         }
@@ -149,6 +153,10 @@ async fn application(
     };
     let site = &gate.plan.site;
     let retry = retry_url(&parts, visit);
+    let grpc = admitted.takes_trailers && parts.version == Version::HTTP_2 && is_grpc(&parts.headers);
+    let over_http2 = admitted.websocket && parts.version == Version::HTTP_2;
+    let expected = over_http2.then(|| upgrade::begin_for_http2(&mut parts.headers));
+
     cookie_scan::strip(&mut parts.headers, |name| site.sessions.is_ours(name));
     gate.forwarding(admitted).set(&mut parts.headers);
     add_via(&mut parts.headers, parts.version);
@@ -168,6 +176,7 @@ async fn application(
         identity,
         authorization,
         websocket: admitted.websocket,
+        grpc: grpc.then_some(&gate.plan.edge.protected),
     };
     let request = dress(parts, body, dressing);
 
@@ -179,19 +188,29 @@ async fn application(
     let (mut head, incoming) = answer.into_parts();
     response_in::receive(&mut head.headers, who.is_some(), |name| site.sessions.is_ours(name));
     head.extensions.clear();
-    if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        if !admitted.websocket {
-            tracing::warn!(
-                upstream = &*plan.name,
-                "an upstream changed protocols without being asked; its answer is dropped"
-            );
+    let is_tunnel = head.status == StatusCode::SWITCHING_PROTOCOLS;
+    // Over HTTP/2 a success opens the tunnel (RFC 8441, section 5), also when the upstream has opened none.
+    if is_tunnel || (expected.is_some() && head.status.is_success()) {
+        let agreed = is_tunnel && admitted.websocket && agree(&mut head, expected.as_ref());
+        if !agreed {
+            tracing::warn!(upstream = &*plan.name, "an upstream answered a handshake wrongly, or one that nobody sent");
             return Err(page::upstream_unavailable(visit, None));
         }
-        upgrade::announce(&mut head.headers);
         upgrade::tunnel(visitor_side, upstream_side, &gate.tunnels, under_way);
         return Ok(Response::from_parts(head, Body::Empty));
     }
-    Ok(Response::from_parts(head, Body::Upstream(UpstreamBody::new(incoming, lease, under_way))))
+    Ok(Response::from_parts(head, Body::Upstream(UpstreamBody::new(incoming, lease, grpc, under_way))))
+}
+
+/// Makes the head of an upstream's 101 fit for the visitor: a 101 too, or over HTTP/2 a 200. `false` when it answers another
+/// handshake than ours.
+fn agree(head: &mut response::Parts, expected: Option<&Expected>) -> bool {
+    let Some(expected) = expected else {
+        upgrade::announce(&mut head.headers);
+        return true;
+    };
+    head.status = StatusCode::OK;
+    expected.is_met(&mut head.headers)
 }
 
 /// Looks into a directory. `Err` is an answer of ours in its place.

@@ -12,14 +12,19 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::stream::Stream;
+use super::tls_client::{HTTP1, HTTP2};
+use crate::config::settings::UpstreamProtocol;
 
 /// Where one address of an upstream is and how to reach it.
 #[derive(Clone, Debug)]
 pub struct Dial {
     /// Where it is.
     pub target: Target,
-    /// TLS settings and the name that the certificate must bear; absent for plain HTTP. Never with a unix socket.
+    /// TLS settings, which offer what `protocol` says ([`alpn`]), and the name that the certificate must bear; absent for plain HTTP.
+    /// Never with a unix socket.
     pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    /// What is spoken over the connection.
+    pub protocol: UpstreamProtocol,
     /// Bound on the whole: lookup, connection and TLS handshake.
     pub timeout: Duration,
 }
@@ -82,6 +87,26 @@ impl Dial {
         }
     }
 
+    /// The same upstream over HTTP/1.1 alone.
+    #[must_use]
+    pub fn over_http1(&self) -> Self {
+        let tls = self.tls.as_ref().map(|(config, name)| {
+            let mut config = ClientConfig::clone(config);
+            config.alpn_protocols = alpn(UpstreamProtocol::Http1);
+            (Arc::new(config), name.clone())
+        });
+        Self { tls, protocol: UpstreamProtocol::Http1, ..self.clone() }
+    }
+
+    /// Whether HTTP/2 is spoken over `stream`, which this dial has connected.
+    pub fn is_http2(&self, stream: &Stream) -> bool {
+        match self.protocol {
+            UpstreamProtocol::Http1 => false,
+            UpstreamProtocol::Http2 => true,
+            UpstreamProtocol::Auto => stream.agreed_protocol() == Some(HTTP2),
+        }
+    }
+
     async fn attempt(&self) -> io::Result<Stream> {
         let (host, port) = match &self.target {
             Target::Tcp { host, port } => (host.as_str(), *port),
@@ -93,6 +118,21 @@ impl Dial {
             return Ok(Stream::Tcp(tcp));
         };
         let tls = TlsConnector::from(Arc::clone(config)).connect(name.clone(), tcp).await?;
-        Ok(Stream::Tls(Box::new(TlsStream::Client(tls))))
+        let stream = Stream::Tls(Box::new(TlsStream::Client(tls)));
+        // Without agreement a server reads what comes as HTTP/1.1 (RFC 9113, section 3.2).
+        if self.protocol == UpstreamProtocol::Http2 && stream.agreed_protocol() != Some(HTTP2) {
+            return Err(io::Error::other("it did not agree to HTTP/2; write protocol = \"auto\" or \"http1\""));
+        }
+        Ok(stream)
     }
+}
+
+/// What to offer by ALPN, the best first.
+pub fn alpn(protocol: UpstreamProtocol) -> Vec<Vec<u8>> {
+    let names: &[&[u8]] = match protocol {
+        UpstreamProtocol::Http1 => &[HTTP1],
+        UpstreamProtocol::Http2 => &[HTTP2],
+        UpstreamProtocol::Auto => &[HTTP2, HTTP1],
+    };
+    names.iter().map(|name| name.to_vec()).collect()
 }

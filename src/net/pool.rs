@@ -1,25 +1,41 @@
-//! The kept-alive connections of one worker to one address of an upstream: last in, first out, so that few stay warm and the rest age out.
+//! The connections of one worker to one address of an upstream.
 //!
-//! A connection is lent for one exchange and comes back when the answer's body has been read to its end; one that is dropped before
-//! that is closed, so bytes of an abandoned answer can never be taken for the next one.
+//! 1. An HTTP/1.1 connection is lent for one exchange and comes back when the answer's body has been read to its end; one that is
+//!    dropped before that is closed, so bytes of an abandoned answer can never be taken for the next one. Last in, first out, so
+//!    that few stay warm and the rest age out.
+//! 2. An HTTP/2 connection is shared: an exchange has a stream of its own on it. Another connection is opened when the streams are
+//!    used up, and by one visitor at a time, since those who wait for it can share it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
-use hyper::body::Body;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::sync::Notify;
 
 use super::dial::{Dial, DialError};
+use super::multiplexed::{Multiplexed, Place};
+use super::stream::Stream;
 use crate::base::clock;
+use crate::config::settings::UpstreamProtocol;
 
 /// The connections of one worker to one address of an upstream.
-pub struct Pool<B> {
+pub struct Pool<B: Body + 'static>
+where
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     dial: Dial,
     idle_timeout: Duration,
     max_idle: usize,
     idle: RefCell<Vec<Idle<B>>>,
+    shared: RefCell<Vec<Rc<Multiplexed<B>>>>,
+    /// Whether the upstream speaks HTTP/2, as far as that is known.
+    speaks_http2: Cell<Option<bool>>,
+    turn: Turn,
 }
 
 struct Idle<B> {
@@ -27,11 +43,30 @@ struct Idle<B> {
     since: Instant,
 }
 
-/// One connection, lent for one exchange.
-pub struct Lease<B> {
-    sender: SendRequest<B>,
+/// Whose turn it is to open a connection that others can share.
+#[derive(Default)]
+struct Turn {
+    taken: Cell<bool>,
+    failed: Cell<bool>,
+    over: Notify,
+}
+
+/// One connection, or one stream of a shared one, lent for one exchange.
+pub struct Lease<B: Body + 'static>
+where
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    way: Way<B>,
     home: Weak<Pool<B>>,
     reused: bool,
+}
+
+enum Way<B: Body + 'static>
+where
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    Alone(SendRequest<B>),
+    Shared(Place<B>),
 }
 
 /// Why no connection could be lent.
@@ -47,25 +82,73 @@ pub enum PoolError {
 
 impl<B> Pool<B>
 where
-    B: Body + 'static,
+    B: Body + Unpin + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// An empty pool that connects by `dial`, keeps at most `max_idle` connections that nobody uses, and closes what was unused
-    /// for `idle_timeout`.
+    /// An empty pool that connects by `dial`, keeps at most `max_idle` connections of HTTP/1.1 that nobody uses, and closes what was
+    /// unused for `idle_timeout`.
     pub fn new(dial: Dial, idle_timeout: Duration, max_idle: usize) -> Rc<Self> {
-        Rc::new(Self { dial, idle_timeout, max_idle, idle: RefCell::new(Vec::new()) })
+        let speaks_http2 = match dial.protocol {
+            UpstreamProtocol::Http1 => Some(false),
+            UpstreamProtocol::Http2 => Some(true),
+            UpstreamProtocol::Auto if dial.tls.is_none() => Some(false),
+            UpstreamProtocol::Auto => None,
+        };
+        Rc::new(Self {
+            dial,
+            idle_timeout,
+            max_idle,
+            idle: RefCell::default(),
+            shared: RefCell::default(),
+            speaks_http2: Cell::new(speaks_http2),
+            turn: Turn::default(),
+        })
     }
 
-    /// A connection that is ready for a request: a kept one, or else a new one.
+    /// Whether the upstream is reached over TLS.
+    pub const fn is_tls(&self) -> bool {
+        self.dial.tls.is_some()
+    }
+
+    /// A connection that is ready for a request: a kept or shared one, or else a new one.
     ///
     /// # Errors
     /// When a new one can't be made.
     pub async fn lend(self: &Rc<Self>) -> Result<Lease<B>, PoolError> {
-        match self.take_idle() {
-            Some(sender) => Ok(Lease { sender, home: Rc::downgrade(self), reused: true }),
-            None => self.connect().await,
+        loop {
+            if let Some(lease) = self.take() {
+                return Ok(lease);
+            }
+            if self.speaks_http2.get() == Some(false) {
+                return self.connect().await;
+            }
+            if !self.turn.taken.get() {
+                let _ended = self.turn.begin();
+                let made = self.connect().await;
+                self.turn.failed.set(made.is_err());
+                return made;
+            }
+            self.turn.over.notified().await;
+            if self.turn.failed.get() {
+                // Each learns for itself why, rather than one after the other.
+                return self.connect().await;
+            }
         }
+    }
+
+    /// A connection of HTTP/1.1 whatever else the upstream speaks, for an exchange that will take it over.
+    ///
+    /// # Errors
+    /// When a new one can't be made.
+    pub async fn lend_http1(self: &Rc<Self>) -> Result<Lease<B>, PoolError> {
+        if let Some(sender) = self.take_idle() {
+            return Ok(self.alone(sender, true));
+        }
+        if self.dial.protocol == UpstreamProtocol::Http1 {
+            return self.connect().await;
+        }
+        self.begin_http1(self.dial.over_http1().connect().await?).await
     }
 
     /// A new connection, whatever is kept.
@@ -74,19 +157,70 @@ where
     /// When it can't be made.
     pub async fn connect(self: &Rc<Self>) -> Result<Lease<B>, PoolError> {
         let stream = self.dial.connect().await?;
-        let (sender, connection) =
-            http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(PoolError::Handshake)?;
-        drop(tokio::task::spawn_local(async move {
-            // A connection that ends with an error tells its exchange, which reports it; here is nobody to tell.
-            drop(connection.with_upgrades().await);
-        }));
-        Ok(Lease { sender, home: Rc::downgrade(self), reused: false })
+        let is_http2 = self.dial.is_http2(&stream);
+        self.speaks_http2.set(Some(is_http2));
+        if !is_http2 {
+            return self.begin_http1(stream).await;
+        }
+        let connection = Multiplexed::begin(stream).await.map_err(PoolError::Handshake)?;
+        // An upstream that allows no stream at all is as good as none.
+        let place = connection.enter().ok_or_else(|| self.closed_at_once())?;
+        self.shared.borrow_mut().push(connection);
+        Ok(Lease { way: Way::Shared(place), home: Rc::downgrade(self), reused: false })
+    }
+
+    /// Another connection in place of one that did not take a request: never the same one.
+    ///
+    /// # Errors
+    /// When a new one can't be made.
+    pub async fn replace(self: &Rc<Self>, spent: Lease<B>) -> Result<Lease<B>, PoolError> {
+        match &spent.way {
+            Way::Alone(_) => self.connect().await,
+            Way::Shared(place) => {
+                place.retire();
+                drop(spent);
+                self.lend().await
+            }
+        }
     }
 
     /// Closes what has been unused for too long, or was closed by the upstream.
     pub fn sweep(&self) {
         let now = clock::instant();
         self.idle.borrow_mut().retain(|kept| self.is_fresh(kept, now));
+        self.shared
+            .borrow_mut()
+            .retain(|connection| !connection.is_over() && !connection.is_stale(now, self.idle_timeout));
+    }
+
+    async fn begin_http1(self: &Rc<Self>, stream: Stream) -> Result<Lease<B>, PoolError> {
+        let (sender, connection) =
+            http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(PoolError::Handshake)?;
+        drop(tokio::task::spawn_local(async move {
+            // A connection that ends with an error tells its exchange, which reports it; here is nobody to tell.
+            drop(connection.with_upgrades().await);
+        }));
+        Ok(self.alone(sender, false))
+    }
+
+    fn alone(self: &Rc<Self>, sender: SendRequest<B>, reused: bool) -> Lease<B> {
+        Lease { way: Way::Alone(sender), home: Rc::downgrade(self), reused }
+    }
+
+    fn take(self: &Rc<Self>) -> Option<Lease<B>> {
+        if self.speaks_http2.get() != Some(false)
+            && let Some(place) = self.take_place()
+        {
+            return Some(Lease { way: Way::Shared(place), home: Rc::downgrade(self), reused: true });
+        }
+        self.take_idle().map(|sender| self.alone(sender, true))
+    }
+
+    /// The first connection that has room: those after it age out.
+    fn take_place(&self) -> Option<Place<B>> {
+        let mut shared = self.shared.borrow_mut();
+        shared.retain(|connection| !connection.is_over());
+        shared.iter().find_map(Multiplexed::enter)
     }
 
     fn take_idle(&self) -> Option<SendRequest<B>> {
@@ -108,12 +242,50 @@ where
     fn is_fresh(&self, kept: &Idle<B>, now: Instant) -> bool {
         !kept.sender.is_closed() && now.duration_since(kept.since) < self.idle_timeout
     }
+
+    fn closed_at_once(&self) -> PoolError {
+        PoolError::Dial(DialError::Connect {
+            target: self.dial.target.clone(),
+            cause: std::io::Error::from(std::io::ErrorKind::ConnectionAborted),
+        })
+    }
 }
 
-impl<B> Lease<B> {
-    /// The connection itself.
-    pub const fn sender(&mut self) -> &mut SendRequest<B> {
-        &mut self.sender
+impl Turn {
+    /// Takes the turn until what comes back is dropped, however that comes about.
+    fn begin(&self) -> impl Drop + '_ {
+        struct Ended<'t>(&'t Turn);
+        impl Drop for Ended<'_> {
+            fn drop(&mut self) {
+                self.0.taken.set(false);
+                self.0.over.notify_waiters();
+            }
+        }
+        self.taken.set(true);
+        self.failed.set(false);
+        Ended(self)
+    }
+}
+
+impl<B> Lease<B>
+where
+    B: Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// Sends `request` and awaits the head of the answer.
+    ///
+    /// # Errors
+    /// When there is no answer; with the request itself when none of it was written.
+    pub async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, TrySendError<Request<B>>> {
+        match &mut self.way {
+            Way::Alone(sender) => sender.try_send_request(request).await,
+            Way::Shared(place) => place.sender().try_send_request(request).await,
+        }
+    }
+
+    /// Whether the exchange goes over HTTP/2.
+    pub const fn is_http2(&self) -> bool {
+        matches!(self.way, Way::Shared(_))
     }
 
     /// Whether it has served before: only then can the upstream have closed it unseen.
@@ -123,19 +295,24 @@ impl<B> Lease<B> {
 
     /// Gives the connection back. Only for an exchange whose answer was read to its end.
     pub fn give_back(self) {
+        let Way::Alone(sender) = self.way else { return };
         let Some(home) = self.home.upgrade() else { return };
-        if self.sender.is_closed() {
+        if sender.is_closed() {
             return;
         }
         let mut idle = home.idle.borrow_mut();
         if idle.len() < home.max_idle {
-            idle.push(Idle { sender: self.sender, since: clock::instant() });
+            idle.push(Idle { sender, since: clock::instant() });
         }
     }
 }
 
-impl<B> std::fmt::Debug for Lease<B> {
+impl<B> std::fmt::Debug for Lease<B>
+where
+    B: Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lease").field("reused", &self.reused).finish_non_exhaustive()
+        f.debug_struct("Lease").field("http2", &self.is_http2()).field("reused", &self.reused).finish_non_exhaustive()
     }
 }

@@ -32,6 +32,14 @@ impl Stream {
         // A socket that can't be told so is ended by its peer or by the system's own timeouts.
         drop(SockRef::from(tcp).set_linger(Some(Duration::ZERO)));
     }
+
+    /// What the two ends agreed to speak in the TLS handshake (RFC 7301); `None` without TLS, or when nothing was agreed on.
+    pub fn agreed_protocol(&self) -> Option<&[u8]> {
+        match self {
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+            Self::Tcp(_) | Self::Unix(_) => None,
+        }
+    }
 }
 
 macro_rules! delegate {

@@ -10,6 +10,11 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::system_authorities::SystemAuthorities;
 
+/// HTTP/1.1 as ALPN names it (RFC 7301, section 6).
+pub const HTTP1: &[u8] = b"http/1.1";
+/// HTTP/2 over TLS as ALPN names it (RFC 9113, section 3.2).
+pub const HTTP2: &[u8] = b"h2";
+
 /// Whose certificates count.
 #[derive(Clone, Copy, Debug)]
 pub enum Trust<'a> {

@@ -13,10 +13,11 @@ use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
 use super::certificates::{CertificateFault, Certificates, read_chain};
+use super::tls_client::{HTTP1, HTTP2};
 use crate::config::settings::{ClientCertificateSettings, TlsSettings};
 
 /// What we speak, best first (RFC 7301).
-pub const PROTOCOLS: &[&[u8]] = &[b"http/1.1"];
+pub const PROTOCOLS: &[&[u8]] = &[HTTP2, HTTP1];
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(1);

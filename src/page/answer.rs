@@ -5,6 +5,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::Body as _;
 
 use crate::http::body::Body;
+use crate::http::grpc;
 use crate::http::visit::{Caller, Visit};
 use crate::page::style::{Forms, policy};
 
@@ -86,6 +87,28 @@ pub fn with_cookies(mut response: Response<Body>, cookies: impl IntoIterator<Ite
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     response
+}
+
+/// What a gRPC call gets in place of a refusal of ours: its status in the only way that gRPC has, an answer of headers alone
+/// (gRPC over HTTP2, "Trailers-Only").
+#[must_use]
+pub fn to_grpc(response: &Response<Body>) -> Response<Body> {
+    let (code, message) = grpc::status_of(response.status());
+    let mut refusal = Response::new(Body::Empty);
+    let headers = refusal.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(&grpc::GRPC_STATUS, HeaderValue::from(code));
+    headers.insert(&grpc::GRPC_MESSAGE, HeaderValue::from_static(message));
+    for name in [&REQUEST_ID, &header::WWW_AUTHENTICATE, &header::ALLOW] {
+        if let Some(value) = response.headers().get(name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    for cookie in response.headers().get_all(header::SET_COOKIE) {
+        headers.append(header::SET_COOKIE, cookie.clone());
+    }
+    refusal
 }
 
 /// What a `HEAD` gets: the same head, with the length of the body that stays away (RFC 9110, section 9.3.2).

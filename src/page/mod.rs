@@ -9,7 +9,7 @@ pub mod style;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{redirect, to_head, with_cookies};
+pub use answer::{redirect, to_grpc, to_head, with_cookies};
 pub use people::{Question, ask, chooser, notice, onward};
 pub use problem::{
     Explanation, error, forbidden, not_found, refused, unauthorized, unauthorized_json, upstream_timeout,

@@ -17,6 +17,7 @@ use tokio_rustls::TlsStream;
 
 use super::connection::{self, Opened};
 use super::places::{Place, Places};
+use super::protocols::Protocols;
 use super::registry::{Phase, Registry};
 use crate::base::tally::Tally;
 use crate::gate::Gate;
@@ -62,6 +63,8 @@ pub struct Hall {
     pub balancers: Option<Arc<[IpNet]>>,
     /// How HTTP/1.1 is spoken.
     pub http1: Rc<http1::Builder>,
+    /// What is spoken on connections.
+    pub protocols: Protocols,
 }
 
 /// A connection as it was accepted.
@@ -96,7 +99,7 @@ pub async fn accept(listener: Listener, hall: Hall) {
             match greeted {
                 Ok((peer, opened)) => {
                     entry.progress().enter(Phase::Idle);
-                    connection::serve(hall.gate, peer, opened, entry, &hall.http1).await;
+                    connection::serve(hall.gate, peer, opened, entry, (&hall.http1, hall.protocols)).await;
                 }
                 Err(error) => tracing::debug!(%error, "a connection ended before its first request"),
             }

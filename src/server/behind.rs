@@ -16,11 +16,8 @@ use crate::forward::health::{AddressHealth, Ejection};
 use crate::gate::{AddressPlan, ApplicationPlan, Behind, UpstreamPlan};
 use crate::http::visit::SiteOrigin;
 use crate::identity::headers::IdentityHeaders;
-use crate::net::dial::{Dial, Target};
+use crate::net::dial::{Dial, Target, alpn};
 use crate::net::tls_client::{ClientCertificate, Trust, client_config_with};
-
-/// What we speak to upstreams, as ALPN names it.
-const PROTOCOLS: &[&[u8]] = &[b"http/1.1"];
 
 /// The `Host` of an upstream on a unix socket, which has no name.
 const SOCKET_HOST: HeaderValue = HeaderValue::from_static("localhost");
@@ -84,10 +81,12 @@ fn address(name: &Arc<str>, found: &UpstreamAddress, settings: &ApplicationSetti
 }
 
 fn dial(name: &Arc<str>, found: &UpstreamAddress, settings: &ApplicationSettings) -> Result<Dial, PlanError> {
-    let timeout = settings.connect_timeout;
+    let (timeout, protocol) = (settings.connect_timeout, settings.protocol);
     let url = match found {
         UpstreamAddress::Web(url) => url,
-        UpstreamAddress::Unix(path) => return Ok(Dial { target: Target::Unix(path.clone()), tls: None, timeout }),
+        UpstreamAddress::Unix(path) => {
+            return Ok(Dial { target: Target::Unix(path.clone()), tls: None, protocol, timeout });
+        }
     };
     let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else { return Err(unusable(url)) };
     let host = match host {
@@ -99,14 +98,16 @@ fn dial(name: &Arc<str>, found: &UpstreamAddress, settings: &ApplicationSettings
         let trust = settings.ca.as_deref().map_or(Trust::System, Trust::Only);
         let certificate =
             settings.client_certificate.as_ref().map(|files| ClientCertificate { cert: &files.cert, key: &files.key });
-        let config = client_config_with(trust, PROTOCOLS, certificate)
+        let names = alpn(protocol);
+        let offered: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
+        let config = client_config_with(trust, &offered, certificate)
             .map_err(|cause| PlanError::UpstreamTls { upstream: Arc::clone(name), cause })?;
         let shown = settings.server_name.clone().unwrap_or_else(|| host.clone());
         Some((config, ServerName::try_from(shown).map_err(|_| unusable(url))?))
     } else {
         None
     };
-    Ok(Dial { target: Target::Tcp { host, port }, tls, timeout })
+    Ok(Dial { target: Target::Tcp { host, port }, tls, protocol, timeout })
 }
 
 fn unusable(url: &Url) -> PlanError {

@@ -1,31 +1,46 @@
-//! One visitor's connection: HTTP/1.1 over it, request after request, until it ends or is told to.
+//! One visitor's connection: HTTP/1.1 or HTTP/2 over it, request after request, until it ends or is told to.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
+use std::time::Duration;
 
-use bytes::Bytes;
-use http::Request;
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http::{Method, Request};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::oneshot;
 
 use super::places::{Place, Share};
+use super::protocols::{self, Protocols};
 use super::registry::{Command, Entry, Phase, Progress};
+use super::streams::Streams;
+use super::wire::{Listening, Reads, Watched, Wire};
+use crate::forward::upgrade::Hold;
 use crate::gate::Gate;
-use crate::http::body::{Body, BodyError};
 use crate::http::visit::Peer;
+use crate::net::executor::Local;
 use crate::net::stream::Stream;
 
 /// How much more of a head is read than may be in it.
 const ROOM_FOR_COOKIES: usize = 256 * 1024;
+/// How often an HTTP/2 visitor is asked whether they are still there, and how long they may take to say so.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How many streams' windows a connection has, so that one slow upload doesn't hold up the visitor's other requests.
+const WINDOWS: u32 = 4;
+/// The largest window there is (RFC 9113, section 6.9.1).
+const MAX_WINDOW: u32 = 0x7fff_ffff;
+/// What is held of an answer that the visitor doesn't take yet, for each stream.
+const SEND_BUFFER: usize = 128 * 1024;
+/// What HTTP/2 counts for headers beyond their bytes (RFC 9113, section 6.5.2), so that it is the gate that says "too large".
+const HEADER_LIST_ROOM: usize = 16 * 1024;
+/// How long an idle HTTP/2 connection has to take its leave.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// How many headers hyper takes unless it is told otherwise.
 const USUAL_HEADERS: usize = 100;
 
@@ -50,19 +65,45 @@ pub fn http1(headers: usize, header_bytes: usize) -> http1::Builder {
 }
 
 /// Serves one connection to its end.
-pub async fn serve(gate: Rc<Gate>, peer: Peer, opened: Opened, entry: Rc<Entry>, http1: &http1::Builder) {
+pub async fn serve(
+    gate: Rc<Gate>,
+    peer: Peer,
+    opened: Opened,
+    entry: Rc<Entry>,
+    (http1, protocols): (&http1::Builder, Protocols),
+) {
+    let Opened { mut stream, seat } = opened;
+    let found = {
+        let mut spoken = pin!(protocols::is_http2(&mut stream, protocols.h2c));
+        poll_fn(|context| match (spoken.as_mut().poll(context), entry.poll_command(context)) {
+            (Poll::Ready(found), Command::Serve | Command::Drain) => Poll::Ready(found.ok()),
+            (Poll::Pending, Command::Serve) => Poll::Pending,
+            (Poll::Pending, Command::Drain) | (_, Command::Close) => Poll::Ready(None),
+        })
+        .await
+    };
+    // Nobody is left to tell: the connection ended, or dawdled, before it had said anything.
+    let Some((is_http2, opening)) = found else { return };
+    let reads = if is_http2 { Reads::AtAnyTime } else { Reads::Requests };
+    let wire = TokioIo::new(Wire::new(stream, opening, (Arc::clone(entry.progress()), reads), seat));
+    if is_http2 {
+        serve_http2(gate, peer, wire, &entry, protocols).await;
+    } else {
+        serve_http1(gate, peer, wire, &entry, http1).await;
+    }
+}
+
+async fn serve_http1(gate: Rc<Gate>, peer: Peer, wire: TokioIo<Wire>, entry: &Entry, http1: &http1::Builder) {
     let facts = Rc::new(peer);
     let service = service_fn(|request: Request<Incoming>| {
         entry.progress().enter(Phase::Busy);
         let (gate, facts, progress) = (Rc::clone(&gate), Rc::clone(&facts), Arc::clone(entry.progress()));
         async move {
             let response = gate.handle(&facts, request).await;
-            Ok::<_, Infallible>(response.map(|body| Watched { body, progress }))
+            Ok::<_, Infallible>(response.map(|body| Watched::new(body, Alone(progress))))
         }
     });
-    let Opened { stream, seat } = opened;
-    let io = TokioIo::new(Listened { stream, progress: Arc::clone(entry.progress()), _seat: seat });
-    let mut connection = pin!(http1.serve_connection(io, service).with_upgrades());
+    let mut connection = pin!(http1.serve_connection(wire, service).with_upgrades());
     let mut draining = false;
     // An error here is the visitor's connection failing: nobody is left to tell, and the exchange's own entry is in the access log.
     drop(
@@ -82,99 +123,82 @@ pub async fn serve(gate: Rc<Gate>, peer: Peer, opened: Opened, entry: Rc<Entry>,
     );
 }
 
-/// An answer's body that tells when it has gone out.
-struct Watched {
-    body: Body,
-    progress: Arc<Progress>,
-}
+/// The one answer of an HTTP/1.1 connection.
+struct Alone(Arc<Progress>);
 
-impl Drop for Watched {
-    fn drop(&mut self) {
-        self.progress.enter(Phase::Idle);
+impl Listening for Alone {
+    fn over(&self, _whole: bool) {
+        self.0.enter(Phase::Idle);
     }
 }
 
-impl HttpBody for Watched {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// A stream that tells when the first byte of a request has come, and when nothing of an answer is taken.
-struct Listened {
-    stream: Stream,
-    progress: Arc<Progress>,
-    _seat: (Place, Share),
-}
-
-impl Listened {
-    /// Does `write`, and notes whether it has to wait for the peer.
-    fn watch<T>(self: Pin<&mut Self>, write: impl FnOnce(Pin<&mut Stream>) -> Poll<T>) -> Poll<T> {
-        let this = self.get_mut();
-        let result = write(Pin::new(&mut this.stream));
-        this.progress.sending(result.is_pending());
-        result
-    }
-}
-
-impl Drop for Listened {
-    fn drop(&mut self) {
-        if self.progress.is_blocked() {
-            self.stream.reset_when_closed();
+async fn serve_http2(gate: Rc<Gate>, peer: Peer, wire: TokioIo<Wire>, entry: &Entry, protocols: Protocols) {
+    let remote = peer.remote;
+    let facts = Rc::new(peer);
+    let streams = Streams::new(Arc::clone(entry.progress()), protocols.resets);
+    let counting = Rc::clone(&streams);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let stream = counting.enter();
+        if request.method() == Method::CONNECT {
+            hold_open(&mut request, &counting);
         }
-    }
-}
-
-impl AsyncRead for Listened {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if result.is_ready() && self.progress.is_idle() {
-            self.progress.enter(Phase::Head);
+        let (gate, facts) = (Rc::clone(&gate), Rc::clone(&facts));
+        async move {
+            let response = gate.handle(&facts, request).await;
+            Ok::<_, Infallible>(response.map(|body| Watched::new(body, stream)))
         }
-        result
-    }
+    });
+    let mut connection = pin!(builder(protocols).serve_connection(wire, service));
+    let mut leaving = false;
+    let mut farewell: Option<Pin<Box<tokio::time::Sleep>>> = None;
+    // As over HTTP/1.1, an error here leaves nobody to tell.
+    drop(
+        poll_fn(|context| {
+            if streams.is_flooded() {
+                tracing::info!(client = ?remote, "closing an HTTP/2 connection whose visitor cancels one request after the other");
+                return Poll::Ready(Ok(()));
+            }
+            let command = entry.poll_command(context);
+            if command != Command::Serve && !leaving {
+                leaving = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            if command == Command::Close {
+                // A request that is on its way already is told that it was not looked at (RFC 9113, section 6.8).
+                let over = farewell.get_or_insert_with(|| Box::pin(tokio::time::sleep(FAREWELL)));
+                if over.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            connection.as_mut().poll(context)
+        })
+        .await,
+    );
 }
 
-impl AsyncWrite for Listened {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.watch(|stream| stream.poll_write(context, bytes))
-    }
+fn builder(protocols: Protocols) -> http2::Builder<Local> {
+    let header_list = protocols.header_bytes.saturating_add(ROOM_FOR_COOKIES).saturating_add(HEADER_LIST_ROOM);
+    let mut builder = http2::Builder::new(Local);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(protocols.streams)
+        .initial_stream_window_size(protocols.window)
+        .initial_connection_window_size(protocols.window.saturating_mul(WINDOWS).min(MAX_WINDOW))
+        .max_header_list_size(u32::try_from(header_list).unwrap_or(u32::MAX))
+        .max_send_buf_size(SEND_BUFFER)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .enable_connect_protocol();
+    builder
+}
 
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.watch(|stream| stream.poll_write_vectored(context, slices))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.watch(|stream| stream.poll_flush(context))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.watch(|stream| stream.poll_shutdown(context))
-    }
+/// Keeps the stream of a tunnel counted for as long as the tunnel lives: its answer is over as soon as it has begun.
+fn hold_open(request: &mut Request<Incoming>, streams: &Rc<Streams>) {
+    let (held, released) = oneshot::channel::<Infallible>();
+    request.extensions_mut().insert(Hold::new(held));
+    let tunnel = streams.enter_tunnel();
+    drop(tokio::task::spawn_local(async move {
+        drop(released.await);
+        drop(tunnel);
+    }));
 }

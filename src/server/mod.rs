@@ -8,10 +8,13 @@ pub mod key_watch;
 pub mod notify;
 pub mod places;
 pub mod plan;
+pub mod protocols;
 pub mod prove;
 pub mod registry;
 pub mod sockets;
 pub mod stop;
+pub mod streams;
+pub mod wire;
 pub mod worker;
 
 use std::io;
@@ -26,6 +29,7 @@ use tokio::sync::watch;
 use self::admin::Readiness;
 use self::places::Places;
 use self::plan::PlanError;
+use self::protocols::Protocols;
 use self::registry::Patience;
 use self::stop::Signals;
 use self::worker::Worker;
@@ -119,6 +123,13 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
             places: Arc::clone(&places),
             balancers: balancers.clone(),
             head: (limits.headers, limits.header_bytes),
+            protocols: Protocols {
+                h2c: settings.listen.h2c,
+                streams: settings.limits.h2_streams,
+                resets: settings.limits.h2_resets,
+                window: settings.limits.h2_window,
+                header_bytes: settings.limits.header_bytes,
+            },
             drain: settings.drain,
             stop: stopped.clone(),
         };

@@ -73,7 +73,8 @@ pub fn assemble(settings: &Settings, office: &Office) -> Result<Plan, PlanError>
         edge: EdgeRules {
             sites: sites(settings)?,
             trusted_proxies: settings.trusted_proxies.clone(),
-            protected: ProtectedNames::new(protected.names, protected.prefixes),
+            protected: Arc::new(ProtectedNames::new(protected.names, protected.prefixes)),
+            headers: settings.limits.headers,
             header_bytes: settings.limits.header_bytes,
         },
         routes: RouteTable::compile(&settings.routes)?,

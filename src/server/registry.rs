@@ -19,6 +19,8 @@ pub enum Phase {
     Head,
     /// Answering a request.
     Busy,
+    /// Carrying tunnels alone, which may last.
+    Tunnel,
 }
 
 /// What a connection was told to do.
@@ -54,13 +56,32 @@ pub struct Progress {
     state: AtomicU64,
     /// One more than the number of the sweep since which nothing can be written; 0 when something can.
     blocked: AtomicU64,
+    /// The same for answers that their windows hold back.
+    held_back: AtomicU64,
 }
 
 impl Progress {
     /// Notes what the connection is doing from now on.
     pub fn enter(&self, phase: Phase) {
-        let now = self.ticks.load(Ordering::Relaxed);
-        self.state.store(now << 2 | phase as u64, Ordering::Relaxed);
+        self.enter_since(phase, self.now());
+    }
+
+    /// Notes what the connection has been doing since the sweep `since`.
+    pub fn enter_since(&self, phase: Phase, since: u64) {
+        self.state.store(since << 2 | phase as u64, Ordering::Relaxed);
+    }
+
+    /// The number of the latest sweep.
+    pub fn now(&self) -> u64 {
+        self.ticks.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the peer takes nothing more of any answer, though the connection itself could be written to: over HTTP/2 it
+    /// says for each answer how much of it may come (RFC 9113, section 5.2).
+    pub fn holding_back(&self, all: bool) {
+        if all != (self.held_back.load(Ordering::Relaxed) != 0) {
+            self.held_back.store(if all { self.now() + 1 } else { 0 }, Ordering::Relaxed);
+        }
     }
 
     /// Notes whether the peer takes nothing more for now.
@@ -86,7 +107,8 @@ impl Progress {
         let phase = match state & 3 {
             0 => Phase::Idle,
             1 => Phase::Head,
-            _ => Phase::Busy,
+            2 => Phase::Busy,
+            _ => Phase::Tunnel,
         };
         (phase, state >> 2)
     }
@@ -94,9 +116,10 @@ impl Progress {
     /// Whether it has outlasted its phase at the sweep `now`. What began within a sweep has lasted less than the count says.
     fn is_overdue(&self, now: u64, patience: &Patience) -> bool {
         let outlasts = |since: u64, bound: Duration| now.saturating_sub(since) > bound.as_secs();
-        if let Some(since) = self.blocked.load(Ordering::Relaxed).checked_sub(1)
-            && outlasts(since, patience.send)
-        {
+        let stands_still = |since: &AtomicU64| {
+            since.load(Ordering::Relaxed).checked_sub(1).is_some_and(|since| outlasts(since, patience.send))
+        };
+        if stands_still(&self.blocked) || stands_still(&self.held_back) {
             return true;
         }
         let (phase, since) = self.read();
@@ -104,6 +127,7 @@ impl Progress {
             Phase::Idle => outlasts(since, patience.idle),
             Phase::Head => outlasts(since, patience.head),
             Phase::Busy => patience.request.is_some_and(|bound| outlasts(since, bound)),
+            Phase::Tunnel => false,
         }
     }
 }
@@ -171,8 +195,12 @@ impl Registry {
 
     /// A new connection's entry; it leaves when it is dropped.
     pub fn join(&self) -> Rc<Entry> {
-        let progress =
-            Progress { ticks: Arc::clone(&self.ticks), state: AtomicU64::new(0), blocked: AtomicU64::new(0) };
+        let progress = Progress {
+            ticks: Arc::clone(&self.ticks),
+            state: AtomicU64::new(0),
+            blocked: AtomicU64::new(0),
+            held_back: AtomicU64::new(0),
+        };
         progress.enter(Phase::Idle);
         let entry = Rc::new(Entry {
             progress: Arc::new(progress),

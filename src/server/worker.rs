@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use super::accept::{self, Hall, Listener, accept, tell_refused};
 use super::connection;
 use super::places::Places;
+use super::protocols::Protocols;
 use super::registry::{Patience, Registry};
 use super::sockets::{self, Socket};
 use crate::base::tally::Tally;
@@ -38,6 +39,8 @@ pub struct Worker {
     pub balancers: Option<Arc<[IpNet]>>,
     /// Headers of a request, and their bytes.
     pub head: (usize, usize),
+    /// What is spoken on connections.
+    pub protocols: Protocols,
     /// How long requests in flight may go on after a stop was asked for.
     pub drain: Duration,
     /// Becomes true when a stop is asked for.
@@ -64,6 +67,7 @@ impl Worker {
             places: self.places,
             balancers: self.balancers,
             http1: Rc::new(connection::http1(self.head.0, self.head.1)),
+            protocols: self.protocols,
         };
         let mut listeners = JoinSet::new();
         for socket in self.sockets {

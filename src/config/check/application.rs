@@ -10,16 +10,17 @@ use super::health;
 use crate::config::raw::node::Place;
 use crate::config::raw::report::{Wrong, printable};
 use crate::config::raw::table::{Placed, Table};
-use crate::config::settings::{ApplicationSettings, Balance, CertificateFiles, UpstreamAddress};
+use crate::config::settings::{ApplicationSettings, Balance, CertificateFiles, UpstreamAddress, UpstreamProtocol};
 
 /// The keys that are read here; they have no meaning for anything but an application.
-pub(super) const KEYS: [&str; 16] = [
+pub(super) const KEYS: [&str; 17] = [
     "url",
     "urls",
     "balance",
     "health",
     "eject_after",
     "eject_for",
+    "protocol",
     "pass_host",
     "ca",
     "client_certificate",
@@ -46,6 +47,10 @@ pub(super) fn application(table: &Table<'_>) -> Option<ApplicationSettings> {
     let health = health::health(table);
     let eject_after = table.whole("eject_after", 0..=1000).unwrap_or(EJECT_AFTER);
     let eject_for = table.duration("eject_for", "5s", ("1s", "10m"));
+    let protocol = table.choice(
+        "protocol",
+        &[("auto", UpstreamProtocol::Auto), ("http1", UpstreamProtocol::Http1), ("http2", UpstreamProtocol::Http2)],
+    );
     let pass_host = table.flag("pass_host", true);
     let ca = files::certificates(table, "ca");
     let client_certificate = client_certificate(table);
@@ -71,6 +76,7 @@ pub(super) fn application(table: &Table<'_>) -> Option<ApplicationSettings> {
         health,
         eject_after: NonZeroU32::new(eject_after),
         eject_for,
+        protocol: protocol.unwrap_or(UpstreamProtocol::Auto),
         pass_host,
         ca,
         client_certificate,

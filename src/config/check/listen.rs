@@ -17,6 +17,7 @@ pub(super) fn listen(root: &Table<'_>, trusted_proxies: &[IpNet]) -> ListenSetti
     let https = table.each("https", expected, https).unwrap_or_default();
     let admin = table.parse("admin", "an address such as \"127.0.0.1:9090\"", admin);
     let admin = admin.map(|value| Placed { value, place: table.place("admin") });
+    let h2c = table.flag("h2c", false);
 
     let all: Vec<&Placed<ListenAddress>> = http.iter().flatten().chain(&https).chain(&admin).collect();
     for (index, second) in all.iter().enumerate() {
@@ -48,13 +49,13 @@ pub(super) fn listen(root: &Table<'_>, trusted_proxies: &[IpNet]) -> ListenSetti
         let address = ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 8080)));
         if https.is_empty() { vec![address] } else { Vec::new() }
     };
-    ListenSettings {
-        http: http.map_or_else(default, values),
-        https: values(https),
-        admin: admin.map(|admin| admin.value),
-        unix_mode,
-        proxy_protocol,
+    let http = http.map_or_else(default, values);
+    if h2c && http.is_empty() {
+        let wrong = Wrong::new("`h2c` has no effect without an address in `http`")
+            .note("leave it out; `https` listeners offer HTTP/2 by themselves");
+        table.report().warn(table.place("h2c"), wrong);
     }
+    ListenSettings { http, https: values(https), admin: admin.map(|admin| admin.value), unix_mode, proxy_protocol, h2c }
 }
 
 fn admin(text: &str) -> Result<ListenAddress, Wrong> {

@@ -69,6 +69,12 @@ pub(super) fn limits(root: &Table<'_>) -> LimitSettings {
         idle_timeout: table.duration("idle_timeout", "75s", ("1s", "1h")),
         connections: count("connections", 1..=1_000_000, 10_000),
         connections_per_address: count("connections_per_address", 1..=1_000_000, 1000),
+        h2_streams: table.whole("h2_streams", 1..=1000).unwrap_or(128),
+        h2_resets: table.whole("h2_resets", 10..=1_000_000).unwrap_or(500),
+        h2_window: table
+            .size("h2_window", ("64KiB", "16MiB"))
+            .and_then(|size| u32::try_from(size).ok())
+            .unwrap_or(1024 * 1024),
     }
 }
 

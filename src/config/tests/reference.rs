@@ -109,6 +109,10 @@ fn the_defaults_in_the_reference_are_the_defaults() {
                     settings.limits.headers,
                     settings.limits.body_timeout,
                     settings.limits.send_timeout,
+                    settings.limits.h2_streams,
+                    settings.limits.h2_resets,
+                    settings.limits.h2_window,
+                    settings.listen.h2c
                 ),
                 (
                     provider.client_authentication,

@@ -1,6 +1,7 @@
 //! The edge: makes one canonical request of what a client sent, or refuses it before any rule is looked at.
 //!
-//! 1. A method is an upper-case token (RFC 9110, section 9.1, takes case as part of the name); CONNECT and TRACE are refused.
+//! 1. A method is an upper-case token (RFC 9110, section 9.1, takes case as part of the name); CONNECT and TRACE are refused, but for
+//!    a WebSocket over HTTP/2 (RFC 8441), which is judged and forwarded as the GET that it is over HTTP/1.1.
 //! 2. A target is in origin-form, or in absolute-form that agrees with `Host` (RFC 9112, section 3.2).
 //! 3. There is exactly one valid host, and it is one of ours: 400, or 421 (RFC 9110, section 15.5.20).
 //! 4. A body is framed in one way only (RFC 9112, sections 6.1 to 6.3); else 400, and the connection closes.
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
+use hyper::ext::Protocol;
 use ipnet::IpNet;
 
 use crate::gate::client::{self, Client};
@@ -41,7 +43,9 @@ pub struct EdgeRules {
     /// Peers whose forwarding headers count.
     pub trusted_proxies: Vec<IpNet>,
     /// Names that only the gateway may speak.
-    pub protected: ProtectedNames,
+    pub protected: Arc<ProtectedNames>,
+    /// The most headers of one request; every HTTP/1.1 connection has this bound too, and HTTP/2 has none of its own.
+    pub headers: usize,
     /// The most bytes of all headers together.
     pub header_bytes: usize,
 }
@@ -53,7 +57,8 @@ pub struct Admitted {
     pub visit: Visit,
     /// The path, with the target to send byte for byte.
     pub path: CanonicalPath,
-    /// Whether it is a WebSocket handshake (RFC 6455, section 4.1). `Connection` and `Upgrade` are gone; whoever forwards it sets them.
+    /// Whether it is a WebSocket handshake (RFC 6455, section 4.1, or RFC 8441 over HTTP/2). `Connection` and `Upgrade` are gone;
+    /// whoever forwards it sets them.
     pub websocket: bool,
     /// Whether the client takes trailers (`TE: trailers`), which gRPC upstreams ask for.
     pub takes_trailers: bool,
@@ -101,7 +106,9 @@ impl Malformed {
 /// # Errors
 /// When the request is malformed, too large, or for a host that we are not. `parts` are then left as they came.
 pub fn admit(parts: &mut Parts, peer: &Peer, rules: &EdgeRules) -> Result<Admitted, Malformed> {
-    check_method(&parts.method)?;
+    let extended = is_extended_connect(parts);
+    let method = if extended { Method::GET } else { parts.method.clone() };
+    check_method(&method)?;
     // Before the headers are counted: a long link must not pass for cookies that are too many, which costs the visitor theirs.
     if parts.uri.path_and_query().is_some_and(|target| target.as_str().len() > MAX_TARGET_BYTES) {
         return Err(refuse_path(PathRefusal::TooLong));
@@ -112,15 +119,16 @@ pub fn admit(parts: &mut Parts, peer: &Peer, rules: &EdgeRules) -> Result<Admitt
     let path = CanonicalPath::parse(target(&parts.uri)?).map_err(refuse_path)?;
     let client = client::find(&parts.headers, peer, &rules.trusted_proxies);
     let site = find_site(&authority, &client, peer, rules)?;
-    let websocket = survey.is_websocket(&parts.method, parts.version)?;
+    let websocket = if extended { survey.check_extended()? } else { survey.is_websocket(&method, parts.version)? };
     let visit = Visit {
         request_id: request_id::choose(survey.request_id.filter(|_| client.behind_trusted)),
         client: client.address,
         site,
-        caller: classify(&parts.method, &parts.headers, websocket),
+        caller: classify(&method, &parts.headers, websocket),
     };
     let takes_trailers = survey.takes_trailers;
     survey.into_cleaning().apply(&mut parts.headers);
+    parts.method = method;
     if parts.uri.authority().is_some() {
         // Nothing that comes later can take the target's host for one that was checked.
         parts.uri = Uri::from(path.target().clone());
@@ -134,6 +142,13 @@ pub fn admit(parts: &mut Parts, peer: &Peer, rules: &EdgeRules) -> Result<Admitt
         secure: client.secure,
         certificate: peer.certificate.clone(),
     })
+}
+
+/// Whether this asks for a WebSocket over HTTP/2 (RFC 8441, section 4). No other protocol has a CONNECT that passes.
+fn is_extended_connect(parts: &Parts) -> bool {
+    parts.method == Method::CONNECT
+        && parts.version == Version::HTTP_2
+        && parts.extensions.get::<Protocol>().is_some_and(|protocol| protocol.as_str() == "websocket")
 }
 
 fn check_method(method: &Method) -> Result<(), Malformed> {

@@ -6,8 +6,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use crate::gate::edge::{Cleaning, EdgeRules, Malformed};
 use crate::http::headers::HopByHop;
 
-/// The most headers of one request.
-const MAX_HEADERS: usize = 100;
 /// The most headers that `Connection` may name besides the usual ones.
 const MAX_CONNECTION_OPTIONS: usize = 16;
 /// What a header costs besides its name and value, in bytes: `: ` and the line's end.
@@ -36,7 +34,7 @@ impl<'h> Survey<'h> {
     pub(super) fn of(headers: &'h HeaderMap, rules: &EdgeRules) -> Result<Self, Malformed> {
         const TOO_LARGE: Malformed =
             Malformed::with(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request's headers are too large");
-        if headers.len() > MAX_HEADERS {
+        if headers.len() > rules.headers {
             return Err(TOO_LARGE);
         }
         let mut survey = Self {
@@ -127,6 +125,14 @@ impl<'h> Survey<'h> {
             return Err(Malformed::close("a WebSocket handshake has no body"));
         }
         Ok(asked)
+    }
+
+    /// A WebSocket over HTTP/2 has no body of known length: what follows is the tunnel.
+    pub(super) fn check_extended(&self) -> Result<bool, Malformed> {
+        if self.coding.is_some() || self.length.is_some_and(|length| length.as_bytes() != b"0") {
+            return Err(Malformed::bad("a WebSocket handshake has no body"));
+        }
+        Ok(true)
     }
 
     /// What has to be removed.

@@ -12,7 +12,8 @@ fn rules() -> EdgeRules {
     EdgeRules {
         sites: vec![site("https://app.example.com"), site("https://api.example.com")],
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
-        protected: ProtectedNames::new([HeaderName::from_static("x-team")], ["x-mine-"]),
+        protected: Arc::new(ProtectedNames::new([HeaderName::from_static("x-team")], ["x-mine-"])),
+        headers: 100,
         header_bytes: 16 * 1024,
     }
 }
