@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use h2::Reason;
 use http::{Method, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -15,6 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::oneshot;
 
+use super::malformed::is_malformed;
 use super::places::{Place, Share};
 use super::protocols::{self, Protocols};
 use super::registry::{Command, Entry, Phase, Progress};
@@ -139,13 +141,17 @@ async fn serve_http2(gate: Rc<Gate>, peer: Peer, wire: TokioIo<Wire>, entry: &En
     let counting = Rc::clone(&streams);
     let service = service_fn(move |mut request: Request<Incoming>| {
         let stream = counting.enter();
-        if request.method() == Method::CONNECT {
+        let malformed = is_malformed(&request);
+        if request.method() == Method::CONNECT && !malformed {
             hold_open(&mut request, &counting);
         }
         let (gate, facts) = (Rc::clone(&gate), Rc::clone(&facts));
         async move {
+            if malformed {
+                return Err(h2::Error::from(Reason::PROTOCOL_ERROR));
+            }
             let response = gate.handle(&facts, request).await;
-            Ok::<_, Infallible>(response.map(|body| Watched::new(body, stream)))
+            Ok(response.map(|body| Watched::new(body, stream)))
         }
     });
     let mut connection = pin!(builder(protocols).serve_connection(wire, service));

@@ -5,6 +5,7 @@ pub mod admin;
 pub mod behind;
 pub mod connection;
 pub mod key_watch;
+pub mod malformed;
 pub mod notify;
 pub mod places;
 pub mod plan;
