@@ -15,6 +15,7 @@ use super::{PATIENCE, SESSION_KEY, free_port};
 pub struct GatewayConfig {
     public_url: String,
     listen: String,
+    listen_lines: Vec<String>,
     top: Vec<String>,
     tables: Vec<String>,
     session: Vec<String>,
@@ -28,6 +29,7 @@ impl GatewayConfig {
         Self {
             public_url: public_url.to_owned(),
             listen: "127.0.0.1:0".to_owned(),
+            listen_lines: Vec::new(),
             top: Vec::new(),
             tables: Vec::new(),
             session: vec![format!("keys = [\"{SESSION_KEY}\"]")],
@@ -87,6 +89,13 @@ impl GatewayConfig {
         self
     }
 
+    /// A further line of `[listen]`.
+    #[must_use]
+    pub fn listen_line(mut self, line: &str) -> Self {
+        self.listen_lines.push(line.to_owned());
+        self
+    }
+
     /// A further line of `[session]`.
     #[must_use]
     pub fn session_line(mut self, line: &str) -> Self {
@@ -131,7 +140,7 @@ impl GatewayConfig {
     pub fn text(&self) -> String {
         let mut blocks = vec![format!("public_url = {:?}", self.public_url)];
         blocks.extend(self.top.iter().cloned());
-        blocks.push(format!("\n[listen]\nhttp = [{:?}]\n", self.listen));
+        blocks.push(format!("\n[listen]\nhttp = [{:?}]\n{}\n", self.listen, self.listen_lines.join("\n")));
         blocks.push(format!("[session]\n{}\n", self.session.join("\n")));
         if !self.provider.is_empty() {
             blocks.push(format!("[providers.corp]\n{}\n", self.provider.join("\n")));

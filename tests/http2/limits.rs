@@ -1,0 +1,149 @@
+//! What one HTTP/2 connection may ask of us.
+
+use std::time::Duration;
+
+use crate::client::{Client, open_to_all, run};
+use crate::frames::{GOAWAY, Raw, request};
+use crate::server::Server;
+use crate::support::answer::Answer;
+use crate::support::upstream::Upstream;
+
+#[test]
+fn a_flood_of_cancelled_requests_ends_its_connection_and_no_other() {
+    let upstream = Upstream::start();
+    let gateway = open_to_all(&upstream.url()).raw("[limits]\nh2_resets = 50").start();
+    let authority = gateway.url().trim_start_matches("http://").to_owned();
+    let mut raw = Raw::connect(gateway.url());
+    let mut sent = 0;
+    for number in 0..3000_u32 {
+        let stream = number * 2 + 1;
+        let done = raw.headers(stream, &request("GET", "/x", &authority), true).and_then(|()| raw.reset(stream, 8));
+        if done.is_err() {
+            break;
+        }
+        sent += 1;
+    }
+    // Either the write side broke, or the gateway has said goodbye by now.
+    let ended = loop {
+        match raw.next() {
+            Ok(None) => break true,
+            Ok(Some(frame)) if frame.kind == GOAWAY => break true,
+            Ok(Some(_)) => {}
+            Err(error) => panic!("still open after {sent} cancelled requests: {error}"),
+        }
+    };
+    assert!(ended);
+    assert!(upstream.count() < 1000, "{} requests of a flood reached the upstream", upstream.count());
+    run(async {
+        let client = Client::connect(gateway.url()).await;
+        assert_eq!(client.get("/after").await.unwrap().status, 200);
+    });
+}
+
+#[test]
+fn a_few_cancelled_requests_are_everyday_life() {
+    let upstream = Server::start();
+    let gateway = open_to_all(&upstream.url()).start();
+    let table = upstream.table();
+    drop(gateway);
+    let gateway = crate::client::h2c().raw(&table).route("/*", "\"everyone\"", "app").start();
+    run(async {
+        let client = Client::connect(gateway.url()).await;
+        for _ in 0..20 {
+            let mut sender = client.sender.clone().ready().await.unwrap();
+            let request = client.request(http::Method::GET, "/hang").body(()).unwrap();
+            let (response, mut stream) = sender.send_request(request, true).unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            stream.send_reset(h2::Reason::CANCEL);
+            drop(response);
+        }
+        assert_eq!(client.get("/after").await.unwrap().status, 200);
+    });
+    assert!(upstream.comes_to(|upstream| upstream.cancelled().len() == upstream.requests().len() - 1));
+    assert!(upstream.cancelled().iter().all(|reason| *reason == h2::Reason::CANCEL), "{:?}", upstream.cancelled());
+}
+
+#[test]
+fn streams_at_once_are_bounded() {
+    let upstream = Upstream::start();
+    upstream.on("/silent", Answer::silence(Duration::from_secs(60)));
+    let gateway = open_to_all(&upstream.url()).raw("[limits]\nh2_streams = 3").start();
+    let authority = gateway.url().trim_start_matches("http://").to_owned();
+    let mut raw = Raw::connect(gateway.url());
+    for stream in [1, 3, 5, 7] {
+        raw.headers(stream, &request("GET", "/silent", &authority), true).unwrap();
+    }
+    // REFUSED_STREAM (RFC 9113, section 5.1.2).
+    assert_eq!(raw.outcome(7), crate::frames::Outcome::Reset(7));
+    assert!(upstream.count() <= 3);
+}
+
+#[test]
+fn headers_are_bounded_in_sum_and_many_crumbs_of_cookies_are_not_many_headers() {
+    let upstream = Upstream::start();
+    let gateway = open_to_all(&upstream.url()).start();
+    run(async {
+        let client = Client::connect(gateway.url()).await;
+        let mut crumbs = client.request(http::Method::GET, "/crumbs");
+        for number in 0..90 {
+            crumbs = crumbs.header("cookie", format!("c{number}=1"));
+        }
+        assert_eq!(client.send(crumbs, None).await.unwrap().status, 200);
+        let large = client.request(http::Method::GET, "/x").header("x-a", "a".repeat(70 * 1024));
+        assert_eq!(client.send(large, None).await.unwrap().status, 431);
+    });
+    assert_eq!(upstream.count(), 1);
+    // Ten thousand of them are no request any more.
+    run(async {
+        let client = Client::connect(gateway.url()).await;
+        let mut flood = client.request(http::Method::GET, "/crumbs");
+        for number in 0..10_000 {
+            flood = flood.header("cookie", format!("c{number}=1"));
+        }
+        match client.send(flood, None).await {
+            Ok(answer) => assert_eq!(answer.status, 431),
+            Err(error) => assert!(error.is_remote(), "{error}"),
+        }
+    });
+    assert_eq!(upstream.count(), 1);
+}
+
+#[test]
+fn an_idle_connection_is_told_before_it_is_closed_and_a_busy_one_stays() {
+    let upstream = Upstream::start();
+    upstream.on("/slow", Answer::body("late").after(Duration::from_secs(5)));
+    let gateway = open_to_all(&upstream.url()).raw("[limits]\nidle_timeout = \"1s\"").start();
+    run(async {
+        let busy = Client::connect(gateway.url()).await;
+        let late = busy.get("/slow");
+        let idle = async {
+            let mut idle = Client::connect(gateway.url()).await;
+            assert_eq!(idle.get("/x").await.unwrap().status, 200);
+            assert!(idle.is_closed_within(Duration::from_secs(20)).await);
+            assert!(idle.ended().await.is_ok(), "GOAWAY with NO_ERROR ends it in order");
+        };
+        let (late, ()) = tokio::join!(late, idle);
+        assert_eq!(late.unwrap().text(), "late");
+    });
+}
+
+#[test]
+fn a_stop_lets_requests_finish_and_takes_no_new_ones() {
+    let upstream = Upstream::start();
+    upstream.on("/slow", Answer::body("late").after(Duration::from_secs(2)));
+    let mut gateway = open_to_all(&upstream.url()).start();
+    let url = gateway.url().to_owned();
+    std::thread::scope(|scope| {
+        let visitor = scope.spawn(move || {
+            run(async {
+                let client = Client::connect(&url).await;
+                let late = client.get("/slow").await.unwrap();
+                (late.text(), client.get("/x").await.is_err())
+            })
+        });
+        assert!(upstream.comes_to(1));
+        assert!(gateway.stop().success(), "{}", gateway.logs());
+        assert_eq!(visitor.join().unwrap(), ("late".to_owned(), true));
+    });
+    assert_eq!(upstream.count(), 1);
+}
