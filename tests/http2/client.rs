@@ -1,7 +1,5 @@
 //! A well-behaved HTTP/2 client: the h2 crate with a thread of its own, so that tests can wait for it line by line.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -82,16 +80,9 @@ impl Client {
         read(response.await?).await
     }
 
-    /// How the connection ended.
-    pub async fn ended(self) -> Result<(), h2::Error> {
-        let Self { sender, connection, .. } = self;
-        drop(sender);
-        connection.await.expect("it does not panic")
-    }
-
-    /// Whether the other side ends the connection while we hold it open.
-    pub async fn is_closed_within(&mut self, patience: Duration) -> bool {
-        tokio::time::timeout(patience, &mut self.connection).await.is_ok()
+    /// Waits until the other side has ended the connection, and how.
+    pub async fn is_closed(&mut self) -> Result<(), h2::Error> {
+        (&mut self.connection).await.expect("it does not panic")
     }
 }
 
@@ -115,5 +106,8 @@ pub fn open_to_all(upstream: &str) -> GatewayConfig {
 
 /// A gateway that takes HTTP/2 by prior knowledge; its provider is never asked.
 pub fn h2c() -> GatewayConfig {
-    GatewayConfig::on_loopback().provider("http://127.0.0.1:1", "a client secret").listen_line("h2c = true").top("workers = 1")
+    GatewayConfig::on_loopback()
+        .provider("http://127.0.0.1:1", "a client secret")
+        .listen_line("h2c = true")
+        .top("workers = 1")
 }

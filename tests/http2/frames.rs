@@ -132,20 +132,6 @@ impl Raw {
             }
         }
     }
-
-    /// How `stream` ends: `Answered` with 0 when it is whole.
-    pub fn end_of(&mut self, stream: u32) -> Outcome {
-        loop {
-            match self.next().unwrap_or_else(|error| panic!("no end of stream {stream}: {error}")) {
-                None => return Outcome::Closed,
-                Some(frame) if frame.kind == GOAWAY => return Outcome::GoneAway(code(&frame.payload[4..])),
-                Some(frame) if frame.stream != stream => {}
-                Some(frame) if frame.kind == RST_STREAM => return Outcome::Reset(code(&frame.payload)),
-                Some(frame) if frame.flags & END_STREAM != 0 => return Outcome::Answered(0),
-                Some(_) => {}
-            }
-        }
-    }
 }
 
 /// The pseudo-header fields of a request (RFC 9113, section 8.3.1).

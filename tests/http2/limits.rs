@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::client::{Client, open_to_all, run};
+use crate::client::{Client, h2c, open_to_all, run};
 use crate::frames::{GOAWAY, Raw, request};
 use crate::server::Server;
 use crate::support::answer::Answer;
@@ -29,6 +29,7 @@ fn a_flood_of_cancelled_requests_ends_its_connection_and_no_other() {
             Ok(None) => break true,
             Ok(Some(frame)) if frame.kind == GOAWAY => break true,
             Ok(Some(_)) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => break true,
             Err(error) => panic!("still open after {sent} cancelled requests: {error}"),
         }
     };
@@ -43,17 +44,17 @@ fn a_flood_of_cancelled_requests_ends_its_connection_and_no_other() {
 #[test]
 fn a_few_cancelled_requests_are_everyday_life() {
     let upstream = Server::start();
-    let gateway = open_to_all(&upstream.url()).start();
-    let table = upstream.table();
-    drop(gateway);
-    let gateway = crate::client::h2c().raw(&table).route("/*", "\"everyone\"", "app").start();
+    let gateway = h2c().raw(&upstream.table()).route("/*", "\"everyone\"", "app").start();
     run(async {
         let client = Client::connect(gateway.url()).await;
         for _ in 0..20 {
             let mut sender = client.sender.clone().ready().await.unwrap();
             let request = client.request(http::Method::GET, "/hang").body(()).unwrap();
+            let before = upstream.requests().len();
             let (response, mut stream) = sender.send_request(request, true).unwrap();
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            while upstream.requests().len() == before {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
             stream.send_reset(h2::Reason::CANCEL);
             drop(response);
         }
@@ -119,8 +120,7 @@ fn an_idle_connection_is_told_before_it_is_closed_and_a_busy_one_stays() {
         let idle = async {
             let mut idle = Client::connect(gateway.url()).await;
             assert_eq!(idle.get("/x").await.unwrap().status, 200);
-            assert!(idle.is_closed_within(Duration::from_secs(20)).await);
-            assert!(idle.ended().await.is_ok(), "GOAWAY with NO_ERROR ends it in order");
+            idle.is_closed().await.expect("GOAWAY with NO_ERROR ends it in order");
         };
         let (late, ()) = tokio::join!(late, idle);
         assert_eq!(late.unwrap().text(), "late");

@@ -1,6 +1,7 @@
 //! HTTP/2 from outside, in and out: real binary, real sockets, and frames byte by byte where a library would refuse to send them.
 
 #![allow(
+    unreachable_pub,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,

@@ -28,8 +28,6 @@ struct Seen {
 /// One request as it came.
 #[derive(Clone, Debug)]
 pub struct Seeing {
-    /// Which connection it came over, counted from 1.
-    pub connection: usize,
     /// `:authority`.
     pub authority: String,
     /// `:scheme`.
@@ -67,12 +65,8 @@ impl Server {
                 let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
                 while let Ok((stream, _)) = listener.accept().await {
                     stream.set_nodelay(true).expect("a delay can be unset");
-                    let number = {
-                        let mut seen = serving.seen.lock().expect("no task panics");
-                        seen.connections += 1;
-                        seen.connections
-                    };
-                    tokio::spawn(serving.clone().connection(stream, number, habits));
+                    serving.seen.lock().expect("no task panics").connections += 1;
+                    tokio::spawn(serving.clone().connection(stream, habits));
                 }
             });
         });
@@ -118,7 +112,7 @@ impl Server {
         true
     }
 
-    async fn connection(self, stream: tokio::net::TcpStream, number: usize, habits: Habits) {
+    async fn connection(self, stream: tokio::net::TcpStream, habits: Habits) {
         let mut builder = h2::server::Builder::new();
         builder.initial_window_size(1024 * 1024).initial_connection_window_size(8 * 1024 * 1024);
         if let Some(streams) = habits.streams {
@@ -137,7 +131,6 @@ impl Server {
                 let target = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
                 let earlier = seen.requests.iter().filter(|seeing| seeing.target == target).count();
                 seen.requests.push(Seeing {
-                    connection: number,
                     authority: request.uri().authority().map(ToString::to_string).unwrap_or_default(),
                     scheme: request.uri().scheme_str().unwrap_or_default().to_owned(),
                     target,

@@ -22,7 +22,13 @@ fn gateway(server: &Server) -> Gateway {
 /// 200 visitors at once, some over HTTP/1.1 and some over HTTP/2, each with a name and a body of their own.
 fn everybody_gets_their_own(gateway: &Gateway, expect: impl Fn(&str, &str) -> bool + Sync) {
     let old: Vec<Request> = (0..USERS / 2)
-        .map(|user| gateway.client().request("POST", "/slow").header("X-Who", &format!("old-{user}")).body(format!("body of old-{user}")))
+        .map(|user| {
+            gateway
+                .client()
+                .request("POST", "/slow")
+                .header("X-Who", &format!("old-{user}"))
+                .body(format!("body of old-{user}"))
+        })
         .collect();
     std::thread::scope(|scope| {
         for (user, request) in old.iter().enumerate() {
@@ -143,7 +149,8 @@ fn an_answer_that_the_upstream_cuts_short_is_broken_for_the_visitor() {
     let upstream = Upstream::start();
     let half = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\nhalf";
     upstream.on("/cut", Answer::raw(&half[..], Ending::Close));
-    upstream.on("/cut-quietly", Answer::raw(&b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf"[..], Ending::Reset));
+    upstream
+        .on("/cut-quietly", Answer::raw(&b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf"[..], Ending::Reset));
     let behind_http1 = open_to_all(&upstream.url()).start();
     for gateway in [&behind_http2, &behind_http1] {
         for path in ["/cut", "/cut-quietly"] {
@@ -178,7 +185,9 @@ fn a_visitor_who_leaves_cancels_at_the_upstream_and_poisons_nothing() {
                 assert_eq!(body.data().await.unwrap().unwrap(), "first");
                 stream.send_reset(h2::Reason::CANCEL);
             } else {
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                while server.requests().is_empty() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
                 stream.send_reset(h2::Reason::CANCEL);
             }
         }
@@ -226,7 +235,9 @@ fn trailers_pass_for_grpc_alone_and_never_with_what_only_headers_say() {
             let (response, mut stream) = sender.send_request(request.body(()).unwrap(), false).unwrap();
             stream.send_data(Bytes::from_static(b"body"), false).unwrap();
             let mut trailers = http::HeaderMap::new();
-            for name in ["x-checksum", "x-forwarded-user", "x_forwarded_email", "authorization", "content-length", "cookie"] {
+            for name in
+                ["x-checksum", "x-forwarded-user", "x_forwarded_email", "authorization", "content-length", "cookie"]
+            {
                 trailers.insert(name, http::HeaderValue::from_static("1"));
             }
             stream.send_trailers(trailers).unwrap();
@@ -268,17 +279,19 @@ fn an_upload_that_takes_longer_than_an_answer_may_is_no_slow_answer() {
         assert!(answer.text().ends_with(" ........!"), "{}", answer.text());
         // And one that is silent after that is too slow; a gRPC call has what it asks for.
         assert_eq!(client.get("/hang").await.unwrap().status, 504);
-        let call = client.request(Method::POST, "/hang").header("content-type", "application/grpc").header("te", "trailers");
+        let call =
+            client.request(Method::POST, "/hang").header("content-type", "application/grpc").header("te", "trailers");
         let refusal = client.send(call.header("grpc-timeout", "1S"), Some(Bytes::new())).await.unwrap();
         assert_eq!(refusal.headers["grpc-status"], "4");
     });
-    assert_eq!(server.cancelled().len(), 2);
+    assert!(server.comes_to(|server| server.cancelled().len() == 2), "{:?}", server.cancelled());
 }
 
 #[test]
 fn too_large_a_body_is_refused_over_http2_upstreams_too() {
     let server = Server::start();
-    let gateway = h2c().raw(&server.table()).raw("[limits]\nbody_bytes = \"1KiB\"").route("/*", "\"everyone\"", "app").start();
+    let gateway =
+        h2c().raw(&server.table()).raw("[limits]\nbody_bytes = \"1KiB\"").route("/*", "\"everyone\"", "app").start();
     run(async {
         let client = Client::connect(gateway.url()).await;
         let mut sender = client.sender.clone().ready().await.unwrap();
@@ -309,7 +322,8 @@ fn ranges_head_and_events_pass_as_they_are() {
 
         let mut sender = client.sender.clone().ready().await.unwrap();
         let begun = std::time::Instant::now();
-        let (response, _) = sender.send_request(client.request(Method::GET, "/events").body(()).unwrap(), true).unwrap();
+        let (response, _) =
+            sender.send_request(client.request(Method::GET, "/events").body(()).unwrap(), true).unwrap();
         let mut body = response.await.unwrap().into_body();
         assert_eq!(body.data().await.unwrap().unwrap(), "data: one\n\n");
         assert!(begun.elapsed() < Duration::from_secs(3), "the first event waits for the second");

@@ -10,7 +10,11 @@ use crate::support::answer::{Answer, Ending};
 use crate::support::upstream::Upstream;
 
 /// What a browser sends to open a WebSocket over HTTP/2.
-async fn open(client: &Client, path: &str, fields: &[(&str, &str)]) -> Result<(Response<RecvStream>, SendStream<Bytes>), h2::Error> {
+async fn open(
+    client: &Client,
+    path: &str,
+    fields: &[(&str, &str)],
+) -> Result<(Response<RecvStream>, SendStream<Bytes>), h2::Error> {
     open_as(client, "websocket", path, fields).await
 }
 
