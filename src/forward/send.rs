@@ -133,8 +133,11 @@ impl Address {
         mut request: Request<RequestBody>,
         watch: Option<&Watch>,
     ) -> Result<(Response<Incoming>, Lease<RequestBody>), Failure> {
-        let lent =
-            if request.headers().contains_key(UPGRADE) { self.pool.lend_http1().await } else { self.pool.lend().await };
+        let lent = if request.headers().contains_key(UPGRADE) {
+            Box::pin(self.pool.lend_http1()).await
+        } else {
+            self.pool.lend().await
+        };
         let mut lease = match lent {
             Ok(lease) => lease,
             Err(cause) => return Err(self.unreachable(cause, request)),
@@ -168,7 +171,7 @@ impl Address {
                 Some(unsent) if here && may_repeat => {
                     may_repeat = false;
                     request = unsent;
-                    lease = match self.pool.replace(lease).await {
+                    lease = match Box::pin(self.pool.replace(lease)).await {
                         Ok(lease) => lease,
                         Err(cause) => return Err(self.unreachable(cause, request)),
                     };

@@ -86,8 +86,8 @@ mod tests {
     #[test]
     fn deadlines_are_read_strictly() {
         assert_eq!(wait("90S"), Some(Duration::from_secs(90)));
-        assert_eq!(wait("2H"), Some(Duration::from_secs(7200)));
-        assert_eq!(wait("3M"), Some(Duration::from_secs(180)));
+        assert_eq!(wait("2H"), Some(Duration::from_hours(2)));
+        assert_eq!(wait("3M"), Some(Duration::from_mins(3)));
         assert_eq!(wait("250m"), Some(Duration::from_millis(250)));
         assert_eq!(wait("99999999n"), Some(Duration::from_nanos(99_999_999)));
         assert_eq!(wait("5u"), Some(Duration::from_micros(5)));

@@ -121,18 +121,18 @@ where
                 return Ok(lease);
             }
             if self.speaks_http2.get() == Some(false) {
-                return self.connect().await;
+                return Box::pin(self.connect()).await;
             }
             if !self.turn.taken.get() {
                 let _ended = self.turn.begin();
-                let made = self.connect().await;
+                let made = Box::pin(self.connect()).await;
                 self.turn.failed.set(made.is_err());
                 return made;
             }
             self.turn.over.notified().await;
             if self.turn.failed.get() {
                 // Each learns for itself why, rather than one after the other.
-                return self.connect().await;
+                return Box::pin(self.connect()).await;
             }
         }
     }
@@ -146,7 +146,7 @@ where
             return Ok(self.alone(sender, true));
         }
         if self.dial.protocol == UpstreamProtocol::Http1 {
-            return self.connect().await;
+            return Box::pin(self.connect()).await;
         }
         self.begin_http1(self.dial.over_http1().connect().await?).await
     }
