@@ -124,13 +124,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
             places: Arc::clone(&places),
             balancers: balancers.clone(),
             head: (limits.headers, limits.header_bytes),
-            protocols: Protocols {
-                h2c: settings.listen.h2c,
-                streams: settings.limits.h2_streams,
-                resets: settings.limits.h2_resets,
-                window: settings.limits.h2_window,
-                header_bytes: settings.limits.header_bytes,
-            },
+            protocols: protocols(settings),
             drain: settings.drain,
             stop: stopped.clone(),
         };
@@ -151,6 +145,18 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         office,
         _unix_paths: opened.unix_paths,
     })
+}
+
+/// Which protocols visitors may speak, and how.
+const fn protocols(settings: &Settings) -> Protocols {
+    let limits = &settings.limits;
+    Protocols {
+        h2c: settings.listen.h2c,
+        streams: limits.h2_streams,
+        resets: limits.h2_resets,
+        window: limits.h2_window,
+        header_bytes: limits.header_bytes,
+    }
 }
 
 impl Running {
