@@ -18,8 +18,7 @@ pub fn run<T>(task: impl Future<Output = T>) -> T {
 
 /// A connection to `url`, by prior knowledge.
 pub struct Client {
-    /// Sends requests.
-    pub sender: SendRequest<Bytes>,
+    sender: SendRequest<Bytes>,
     origin: String,
     connection: tokio::task::JoinHandle<Result<(), h2::Error>>,
 }
@@ -45,6 +44,11 @@ impl Answer {
 }
 
 impl Client {
+    /// Sends requests.
+    pub fn sender(&self) -> SendRequest<Bytes> {
+        self.sender.clone()
+    }
+
     /// Connects.
     pub async fn connect(url: &str) -> Self {
         Self::connect_with(url, &h2::client::Builder::new()).await

@@ -48,7 +48,7 @@ fn a_few_cancelled_requests_are_everyday_life() {
     run(async {
         let client = Client::connect(gateway.url()).await;
         for _ in 0..20 {
-            let mut sender = client.sender.clone().ready().await.unwrap();
+            let mut sender = client.sender().ready().await.unwrap();
             let request = client.request(http::Method::GET, "/hang").body(()).unwrap();
             let before = upstream.requests().len();
             let (response, mut stream) = sender.send_request(request, true).unwrap();
@@ -67,7 +67,7 @@ fn a_few_cancelled_requests_are_everyday_life() {
 #[test]
 fn streams_at_once_are_bounded() {
     let upstream = Upstream::start();
-    upstream.on("/silent", Answer::silence(Duration::from_secs(60)));
+    upstream.on("/silent", Answer::silence(Duration::from_mins(1)));
     let gateway = open_to_all(&upstream.url()).raw("[limits]\nh2_streams = 3").start();
     let authority = gateway.url().trim_start_matches("http://").to_owned();
     let mut raw = Raw::connect(gateway.url());

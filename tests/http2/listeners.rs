@@ -60,7 +60,7 @@ fn secured(upstream: &str) -> (Gateway, u16, Vec<u8>, tempfile::TempDir) {
     let port = free_port();
     let gateway = h2c()
         .listen_line(&format!("https = [\"127.0.0.1:{port}\"]"))
-        .raw(&format!("[tls]\ncert = {cert:?}\nkey = {key:?}"))
+        .raw(&format!("[tls]\ncert = \"{}\"\nkey = \"{}\"", cert.display(), key.display()))
         .raw(&format!("[upstreams.app]\n{upstream}"))
         .route("/*", "\"everyone\"", "app")
         .start();

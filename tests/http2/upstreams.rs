@@ -177,7 +177,7 @@ fn a_visitor_who_leaves_cancels_at_the_upstream_and_poisons_nothing() {
     run(async {
         let client = Client::connect(gateway.url()).await;
         for path in ["/hang", "/endless"] {
-            let mut sender = client.sender.clone().ready().await.unwrap();
+            let mut sender = client.sender().ready().await.unwrap();
             let (response, mut stream) =
                 sender.send_request(client.request(Method::GET, path).body(()).unwrap(), true).unwrap();
             if path == "/endless" {
@@ -211,7 +211,7 @@ fn slow_visitors_do_not_hold_up_the_others_on_a_shared_connection() {
         let slow = Client::connect_with(gateway.url(), &patient).await;
         let mut waiting = Vec::new();
         for _ in 0..60 {
-            let mut sender = slow.sender.clone().ready().await.unwrap();
+            let mut sender = slow.sender().ready().await.unwrap();
             let (response, _) = sender.send_request(slow.request(Method::GET, "/big").body(()).unwrap(), true).unwrap();
             waiting.push(response.await.unwrap());
         }
@@ -231,7 +231,7 @@ fn trailers_pass_for_grpc_alone_and_never_with_what_only_headers_say() {
         let client = Client::connect(gateway.url()).await;
         for (path, kind, expected) in [("/grpc", "application/grpc", true), ("/trailers", "text/plain", false)] {
             let request = client.request(Method::POST, path).header("content-type", kind).header("te", "trailers");
-            let mut sender = client.sender.clone().ready().await.unwrap();
+            let mut sender = client.sender().ready().await.unwrap();
             let (response, mut stream) = sender.send_request(request.body(()).unwrap(), false).unwrap();
             stream.send_data(Bytes::from_static(b"body"), false).unwrap();
             let mut trailers = http::HeaderMap::new();
@@ -267,7 +267,7 @@ fn an_upload_that_takes_longer_than_an_answer_may_is_no_slow_answer() {
     let gateway = h2c().raw(&table).route("/*", "\"everyone\"", "app").start();
     run(async {
         let client = Client::connect(gateway.url()).await;
-        let mut sender = client.sender.clone().ready().await.unwrap();
+        let mut sender = client.sender().ready().await.unwrap();
         let request = client.request(Method::POST, "/x").body(()).unwrap();
         let (response, mut stream) = sender.send_request(request, false).unwrap();
         for _ in 0..8 {
@@ -294,7 +294,7 @@ fn too_large_a_body_is_refused_over_http2_upstreams_too() {
         h2c().raw(&server.table()).raw("[limits]\nbody_bytes = \"1KiB\"").route("/*", "\"everyone\"", "app").start();
     run(async {
         let client = Client::connect(gateway.url()).await;
-        let mut sender = client.sender.clone().ready().await.unwrap();
+        let mut sender = client.sender().ready().await.unwrap();
         let request = client.request(Method::POST, "/x").body(()).unwrap();
         let (response, mut stream) = sender.send_request(request, false).unwrap();
         stream.send_data(vec![0; 2000].into(), false).unwrap();
@@ -320,8 +320,8 @@ fn ranges_head_and_events_pass_as_they_are() {
         let head = client.send(client.request(Method::HEAD, "/range"), None).await.unwrap();
         assert_eq!((head.body.len(), &head.headers["content-length"]), (0, &http::HeaderValue::from_static("3")));
 
-        let mut sender = client.sender.clone().ready().await.unwrap();
-        let begun = std::time::Instant::now();
+        let mut sender = client.sender().ready().await.unwrap();
+        let begun = portcullis::base::clock::instant();
         let (response, _) =
             sender.send_request(client.request(Method::GET, "/events").body(()).unwrap(), true).unwrap();
         let mut body = response.await.unwrap().into_body();

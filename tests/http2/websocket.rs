@@ -24,7 +24,7 @@ async fn open_as(
     path: &str,
     fields: &[(&str, &str)],
 ) -> Result<(Response<RecvStream>, SendStream<Bytes>), h2::Error> {
-    let mut sender = client.sender.clone().ready().await?;
+    let mut sender = client.sender().ready().await?;
     let mut request: Request<()> = client
         .request(Method::CONNECT, path)
         .extension(Protocol::from_static(protocol))
@@ -45,7 +45,7 @@ async fn open_as(
 async fn connect(url: &str) -> Client {
     let client = Client::connect(url).await;
     assert_eq!(client.get("/x").await.expect("an answer").status, 200);
-    assert!(client.sender.is_extended_connect_protocol_enabled());
+    assert!(client.sender().is_extended_connect_protocol_enabled());
     client
 }
 
