@@ -111,18 +111,17 @@ impl HopByHop {
     }
 }
 
-/// Removes the hop-by-hop headers of a message that has not been through the edge: an upstream's answer.
-pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let mut hops = HopByHop::default();
-    for (name, value) in &*headers {
-        hops.note(name, value);
-    }
-    hops.remove_from(headers);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn remove_hop_by_hop(headers: &mut HeaderMap) {
+        let mut hops = HopByHop::default();
+        for (name, value) in &*headers {
+            hops.note(name, value);
+        }
+        hops.remove_from(headers);
+    }
 
     fn map(lines: &[(&str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();

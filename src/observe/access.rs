@@ -96,11 +96,6 @@ impl AccessLog {
         Ok(Self { writer: Some(Arc::new(writer)), shape, dropped })
     }
 
-    /// A log that keeps nothing.
-    pub fn off() -> Self {
-        Self { writer: None, shape: Shape::Text, dropped: Arc::new(AtomicU64::new(0)) }
-    }
-
     /// Whether anybody reads: when not, an entry need not be made.
     pub const fn is_on(&self) -> bool {
         self.writer.is_some()
