@@ -9,13 +9,12 @@ use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 
 use super::credential::{self, Credential, Recognised};
-use super::decide::{Decision, decide};
 use super::edge::{self, Admitted, Malformed};
 use super::introduce::Introductions;
-use super::pass::{self, Passage};
+use super::judge::Judged;
+use super::pass;
 use super::plan::{Behind, Plan};
 use super::record::{Asked, Record};
-use super::route::Lookup;
 use super::table::Table;
 use super::{reception, refuse};
 use crate::base::clock::Timestamp;
@@ -28,7 +27,6 @@ use crate::http::grpc::is_grpc;
 use crate::http::visit::{Peer, Visit};
 use crate::observe::access::AccessLog;
 use crate::page;
-use crate::policy::rule::Asker;
 
 /// One worker's way of answering requests.
 pub struct Gate {
@@ -137,45 +135,13 @@ impl Gate {
             record.decided("endpoint");
             return reception::answer(&plan.site, visit, &parts, body).await;
         }
-        let (route, also) = match plan.routes.lookup(visit.site.host(), &parts.method, &admitted.path) {
-            Lookup::Found { route, also } => (route, also),
-            Lookup::Odd => {
-                record.decided("malformed");
-                return refuse::odd_path(visit);
-            }
-            Lookup::Nothing => {
-                record.decided("no_route");
-                return refuse::no_route(visit);
-            }
-        };
-        record.routed(route);
-        let now = plan.site.clock.now();
-        let credential = self.recognise(visit, &parts, now);
-        let who = match &credential {
-            Credential::Session(recognised) => Some(Rc::clone(recognised)),
-            Credential::Absent | Credential::Broken(_) => None,
-        };
-        record.recognised(who.as_ref());
-        let decision = decide(
-            route,
-            &also,
-            Asker {
-                principal: who.as_ref().map(|who| &who.session().principal),
-                certificate: admitted.certificate.as_deref(),
-            },
-        );
-        record.decided(name(decision));
-        match decision {
-            Decision::Pass => {
-                let passage = Passage { admitted, route, who, now };
-                pass::through(self, &passage, parts, body, visitor_side, record).await
-            }
-            Decision::SignIn => refuse::sign_in(&plan.site, admitted, route, &credential, &parts).await,
-            Decision::Forbid => refuse::forbidden(&plan.site, visit, who.as_deref(), &parts),
+        match self.judge(admitted, &parts, record) {
+            Judged::Pass(passage) => pass::through(self, &passage, parts, body, visitor_side, record).await,
+            Judged::Refused(refusal) => refusal.answer(&plan.site, admitted, &parts).await,
         }
     }
 
-    fn recognise(&self, visit: &Visit, parts: &Parts, now: Timestamp) -> Credential {
+    pub(super) fn recognise(&self, visit: &Visit, parts: &Parts, now: Timestamp) -> Credential {
         let site = &self.plan.site;
         credential::recognise(site, &self.table, self.upstreams.len(), &parts.headers, visit.site.host(), now)
     }
@@ -186,12 +152,4 @@ fn is_refusal(response: &Response<Body>) -> bool {
     !matches!(response.body(), Body::Upstream(_))
         && !response.status().is_success()
         && !response.status().is_informational()
-}
-
-const fn name(decision: Decision) -> &'static str {
-    match decision {
-        Decision::Pass => "pass",
-        Decision::SignIn => "sign_in",
-        Decision::Forbid => "forbid",
-    }
 }

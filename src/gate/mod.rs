@@ -1,7 +1,7 @@
 //! Floor 4: the way of a request, one file per verb.
 //!
-//! `handle` tells the story; `edge` makes one canonical request or refuses it, `client` finds who really calls, `route` finds the
-//! rule, `credential` the person, `decide` the answer, `refuse` says no, `pass` says yes, `record` writes it down.
+//! `handle` tells the story; `edge` makes one canonical request or refuses it, `client` finds who really calls, `judge` asks `route` for
+//! the rule, `credential` for the person and `decide` for the answer, `refuse` says no, `pass` says yes, `record` writes it down.
 
 pub mod client;
 pub mod credential;
@@ -9,6 +9,7 @@ pub mod decide;
 pub mod edge;
 pub mod handle;
 pub mod introduce;
+pub mod judge;
 pub mod pass;
 pub mod plan;
 pub mod reception;

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{ORIGIN, SET_COOKIE};
+use http::header::SET_COOKIE;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version, response};
@@ -77,10 +77,6 @@ pub async fn through(
     else {
         return page::upstream_unavailable(visit, None);
     };
-    if admitted.websocket && (who.is_some() || admitted.certificate.is_some()) && !is_own_origin(&parts, visit) {
-        record.decided("foreign_origin");
-        return refuse::foreign_origin(visit);
-    }
     let limit = route.body_bytes.or(gate.plan.body_limit);
     // What says by itself that it is too large goes nowhere; the rest is counted on its way.
     if limit.is_some_and(|limit| body.size_hint().lower() > limit) {
@@ -142,15 +138,10 @@ async fn application(
     load: Load,
     record: &mut Record,
 ) -> Result<Response<Body>, Response<Body>> {
-    let Passage { admitted, route, who, now } = passage;
+    let Passage { admitted, route, who, .. } = passage;
     let visit = &admitted.visit;
     let Load { mut parts, body, visitor_side, target } = load;
-    let authorization = match token(plan, who.as_deref(), *now) {
-        Ok(authorization) => authorization,
-        // Whoever may come without any token is not turned away for having a stale one.
-        Err(_) if route.rule.is_public() => Authorization::Nobodys,
-        Err(problem) => return Err(Box::pin(no_token(gate, passage, plan, &problem, &parts, record)).await),
-    };
+    let authorization = authorize(gate, passage, plan, &parts, record).await?;
     let site = &gate.plan.site;
     let retry = retry_url(&parts, visit);
     let grpc = admitted.takes_trailers && parts.version == Version::HTTP_2 && is_grpc(&parts.headers);
@@ -202,6 +193,22 @@ async fn application(
     Ok(Response::from_parts(head, Body::Upstream(UpstreamBody::new(incoming, lease, grpc, under_way))))
 }
 
+/// The `Authorization` that the upstream gets. `Err` is an answer of ours in its place.
+async fn authorize(
+    gate: &Gate,
+    passage: &Passage<'_>,
+    plan: &UpstreamPlan,
+    parts: &Parts,
+    record: &mut Record,
+) -> Result<Authorization, Response<Body>> {
+    match token(plan, passage.who.as_deref(), passage.now) {
+        Ok(authorization) => Ok(authorization),
+        // Whoever may come without any token is not turned away for having a stale one.
+        Err(_) if passage.route.rule.is_public() => Ok(Authorization::Nobodys),
+        Err(problem) => Err(Box::pin(no_token(gate, passage, plan, &problem, parts, record)).await),
+    }
+}
+
 /// Makes the head of an upstream's 101 fit for the visitor: a 101 too, or over HTTP/2 a 200. `false` when it answers another
 /// handshake than ours.
 fn agree(head: &mut response::Parts, expected: Option<&Expected>) -> bool {
@@ -240,17 +247,6 @@ async fn from_files(
 fn with_slash(admitted: &Admitted) -> String {
     let query = admitted.path.target().query().map(|query| format!("?{query}")).unwrap_or_default();
     admitted.visit.site.at(&format!("{}/{query}", admitted.path.sent()))
-}
-
-/// Browsers send cookies and certificates with a WebSocket handshake whatever page began it, and say in `Origin` which page that was
-/// (RFC 6455, section 10.2). Programs without a browser send none.
-fn is_own_origin(parts: &Parts, visit: &Visit) -> bool {
-    let mut origins = parts.headers.get_all(ORIGIN).iter();
-    match (origins.next(), origins.next()) {
-        (None, _) => true,
-        (Some(origin), None) => origin.as_bytes() == visit.site.as_str().as_bytes(),
-        (Some(_), Some(_)) => false,
-    }
 }
 
 fn token(plan: &UpstreamPlan, who: Option<&Recognised>, now: Timestamp) -> Result<Authorization, relay::TokenProblem> {
