@@ -24,6 +24,7 @@ use portcullis::gate::route::{Lookup, RouteTable};
 use portcullis::http::path::CanonicalPath;
 use portcullis::identity::headers::IdentityHeaders;
 use portcullis::identity::principal::Principal;
+use portcullis::policy::asker::Asker;
 use portcullis::seal::keyring::Keyring;
 use portcullis::session::cookie::{Reading, SessionCookies};
 use portcullis::session::model::{Session, Tokens};
@@ -129,8 +130,9 @@ fn decide_by_a_rule() -> Outcome {
     for (name, allow) in rules {
         let table = RouteTable::compile(&[route("/".to_owned(), allow)])?;
         let found = table.find(HOST, &Method::GET, "/").ok_or("no route is found")?;
-        expect(decide(found, &[], Some(&alice)) == Decision::Pass, "alice may not pass")?;
-        measure(&format!("decide, {name}"), || decide(found, &[], black_box(Some(&alice))))?;
+        let asker = Asker { principal: Some(&alice), ..Asker::NOBODY };
+        expect(decide(found, &[], &asker) == Decision::Pass, "alice may not pass")?;
+        measure(&format!("decide, {name}"), || decide(found, &[], black_box(&asker)))?;
     }
     Ok(())
 }
@@ -158,6 +160,7 @@ fn principal() -> Principal {
         groups: vec!["staff".to_owned(), "engineering".to_owned()],
         roles: vec!["user".to_owned(), "admin".to_owned()],
         claims: claims.as_object().cloned().unwrap_or_default(),
+        ..Principal::default()
     }
 }
 
@@ -189,6 +192,8 @@ fn route(below: String, allow: Allow) -> RouteSettings {
         path: PathPattern::Below(below),
         methods: None,
         allow,
+        deny: Vec::new(),
+        report_only: false,
         signed_out: SignedOut::Auto,
         upstream: 0,
         rewrite: None,

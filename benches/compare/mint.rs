@@ -65,6 +65,7 @@ fn session(number: usize, issuer: &str, now: Timestamp) -> Outcome<Session> {
             groups: vec!["staff".to_owned()],
             roles: vec!["user".to_owned()],
             claims,
+            ..Principal::default()
         },
         tokens: Tokens::default(),
         created: now,

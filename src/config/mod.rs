@@ -8,6 +8,7 @@ mod env;
 pub mod finding;
 pub mod problem;
 mod raw;
+mod rule_settings;
 pub mod secret;
 pub mod session_key;
 pub mod settings;

@@ -11,6 +11,7 @@ use http::Method;
 use ipnet::IpNet;
 use url::Url;
 
+pub use super::rule_settings::{Account, Allow, ClaimCondition, ClaimTest, Conditions, Pattern, Scalar};
 use super::secret::SecretSource;
 pub use super::upstream_settings::{
     AnswerSettings, ApplicationSettings, Balance, HealthSettings, TokenSettings, UpstreamAddress, UpstreamKind,
@@ -222,34 +223,6 @@ pub struct ProviderSettings {
     pub clock_skew: Duration,
 }
 
-/// Who may pass.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Allow {
-    /// Everyone, signed in or not.
-    Everyone,
-    /// Everyone who is signed in.
-    SignedIn,
-    /// Those who meet every key of one of these tables.
-    AnyOf(Vec<Conditions>),
-}
-
-/// One table of a rule: the keys that are present are and-ed, the values of a key are any-of.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Conditions {
-    /// Names of providers.
-    pub providers: Option<Vec<String>>,
-    /// Groups, compared exactly.
-    pub groups: Option<Vec<String>>,
-    /// Roles, compared exactly.
-    pub roles: Option<Vec<String>>,
-    /// Verified email addresses.
-    pub emails: Option<Vec<String>>,
-    /// Domains of verified email addresses; `example.com` does not admit `sub.example.com`.
-    pub email_domains: Option<Vec<String>>,
-    /// Certificates that the client showed in its handshake with us: `sha256:…`, `dns:…`, `email:…`, `uri:…` or `subject:…`.
-    pub client_certificate: Option<Vec<String>>,
-}
-
 /// What somebody without a session gets where one is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignedOut {
@@ -304,6 +277,10 @@ pub struct RouteSettings {
     pub methods: Option<Vec<Method>>,
     /// Who may pass.
     pub allow: Allow,
+    /// Who may not, whatever `allow` says: those who meet every key of one of these tables.
+    pub deny: Vec<Conditions>,
+    /// Whether those whom the rule would forbid pass all the same, and the log says so.
+    pub report_only: bool,
     /// What the others get.
     pub signed_out: SignedOut,
     /// Index into [`Settings::upstreams`].

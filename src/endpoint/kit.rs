@@ -127,6 +127,7 @@ pub(crate) fn session() -> Session {
             groups: vec!["staff".to_owned()],
             roles: vec!["admin".to_owned()],
             claims: Map::from_iter([("team".to_owned(), Value::from("red"))]),
+            ..Principal::default()
         },
         tokens: Tokens {
             access_token: Some("ACCESS-TOKEN".to_owned()),

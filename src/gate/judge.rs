@@ -17,7 +17,8 @@ use super::route::{Lookup, Route};
 use crate::endpoint::site::Site;
 use crate::http::body::Body;
 use crate::http::visit::Visit;
-use crate::policy::rule::Asker;
+use crate::policy::asker::Asker;
+use crate::policy::wanted::Wanted;
 
 /// What becomes of a request.
 pub enum Judged<'a> {
@@ -39,6 +40,17 @@ pub enum Refusal<'a> {
         route: &'a Route,
         /// What the request brought instead.
         credential: Credential,
+        /// What the sign-in should have.
+        wanted: &'a Wanted,
+    },
+    /// Whoever asks has to sign in anew, in another way (RFC 9470).
+    StepUp {
+        /// The route that asks for it.
+        route: &'a Route,
+        /// Who asks.
+        who: Option<Rc<Recognised>>,
+        /// What the new sign-in has to have.
+        wanted: &'a Wanted,
     },
     /// Whoever asks may not pass.
     Forbidden(Option<Rc<Recognised>>),
@@ -70,17 +82,28 @@ impl Gate {
             Credential::Absent | Credential::Broken(_) => None,
         };
         record.recognised(who.as_ref());
-        let decision = decide(
-            route,
-            &also,
-            Asker {
-                principal: who.as_ref().map(|who| &who.session().principal),
-                certificate: admitted.certificate.as_deref(),
-            },
-        );
-        record.decided(name(decision));
+        let asker = Asker {
+            principal: who.as_ref().map(|who| &who.session().principal),
+            authenticated: who.as_ref().and_then(|who| who.session().authenticated),
+            certificate: admitted.certificate.as_deref(),
+            client: visit.client,
+            method: parts.method.as_str(),
+            host: visit.site.host(),
+            path: admitted.path.matching(),
+            now,
+        };
+        let decision = decide(route, &also, &asker);
+        record.decided(decision.name());
+        if decision == Decision::Reported {
+            tracing::warn!(
+                request_id = &*visit.request_id,
+                route = &*route.name,
+                principal = who.as_ref().map(|who| who.principal_id()),
+                "report only: the rule would have refused this request"
+            );
+        }
         match decision {
-            Decision::Pass
+            Decision::Pass | Decision::Reported
                 if admitted.websocket
                     && (who.is_some() || admitted.certificate.is_some())
                     && !is_own_origin(parts, visit) =>
@@ -88,8 +111,9 @@ impl Gate {
                 record.decided("foreign_origin");
                 Judged::Refused(Refusal::ForeignOrigin)
             }
-            Decision::Pass => Judged::Pass(Passage { admitted, route, who, now }),
-            Decision::SignIn => Judged::Refused(Refusal::SignIn { route, credential }),
+            Decision::Pass | Decision::Reported => Judged::Pass(Passage { admitted, route, who, now }),
+            Decision::SignIn(wanted) => Judged::Refused(Refusal::SignIn { route, credential, wanted }),
+            Decision::StepUp(wanted) => Judged::Refused(Refusal::StepUp { route, who, wanted }),
             Decision::Forbid => Judged::Refused(Refusal::Forbidden(who)),
         }
     }
@@ -102,8 +126,10 @@ impl Refusal<'_> {
         match self {
             Self::OddPath => refuse::odd_path(visit),
             Self::NoRoute => refuse::no_route(visit),
-            Self::SignIn { route, credential } => refuse::sign_in(site, admitted, route, &credential, parts).await,
-            Self::Forbidden(who) => refuse::forbidden(site, visit, who.as_deref(), parts),
+            Self::SignIn { route, credential, wanted: _ } => {
+                refuse::sign_in(site, admitted, route, &credential, parts).await
+            }
+            Self::StepUp { who, .. } | Self::Forbidden(who) => refuse::forbidden(site, visit, who.as_deref(), parts),
             Self::ForeignOrigin => refuse::foreign_origin(visit),
         }
     }
@@ -117,13 +143,5 @@ fn is_own_origin(parts: &Parts, visit: &Visit) -> bool {
         (None, _) => true,
         (Some(origin), None) => origin.as_bytes() == visit.site.as_str().as_bytes(),
         (Some(_), Some(_)) => false,
-    }
-}
-
-const fn name(decision: Decision) -> &'static str {
-    match decision {
-        Decision::Pass => "pass",
-        Decision::SignIn => "sign_in",
-        Decision::Forbid => "forbid",
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// A person or service that a provider vouched for. Only `(issuer, subject)` identifies it (`OpenID` Connect Core 1.0, section 5.7).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Principal {
     /// The provider's name in our config.
     pub provider: Arc<str>,
@@ -26,8 +26,22 @@ pub struct Principal {
     pub groups: Vec<String>,
     /// Roles, from the claims that the preset or config names.
     pub roles: Vec<String>,
+    /// What the provider granted (RFC 6749, section 3.3): a session's as the token endpoint said, a bearer token's own.
+    pub scopes: Vec<String>,
+    /// Which of the lists above may lack something.
+    pub unclear: Unclear,
     /// Every other claim of the ID token and `UserInfo` that is about the person, for headers, rules and `/me`.
     pub claims: Map<String, Value>,
+}
+
+/// Which lists of a principal may lack something that the provider said: a claim had a shape that can't be read, or more entries than
+/// are kept. Rules that deny take what may be missing for there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unclear {
+    /// Groups.
+    pub groups: bool,
+    /// Roles.
+    pub roles: bool,
 }
 
 impl Principal {
@@ -55,6 +69,8 @@ struct Packed {
     name: Option<String>,
     groups: Vec<String>,
     roles: Vec<String>,
+    scopes: Vec<String>,
+    unclear: Unclear,
     claims: String,
 }
 
@@ -70,6 +86,8 @@ impl Serialize for Principal {
             name: self.name.clone(),
             groups: self.groups.clone(),
             roles: self.roles.clone(),
+            scopes: self.scopes.clone(),
+            unclear: self.unclear,
             claims: serde_json::to_string(&self.claims).map_err(serde::ser::Error::custom)?,
         }
         .serialize(serializer)
@@ -89,6 +107,8 @@ impl<'de> Deserialize<'de> for Principal {
             name: packed.name,
             groups: packed.groups,
             roles: packed.roles,
+            scopes: packed.scopes,
+            unclear: packed.unclear,
             claims: serde_json::from_str(&packed.claims).map_err(serde::de::Error::custom)?,
         })
     }

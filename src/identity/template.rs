@@ -301,6 +301,7 @@ pub(super) mod tests {
             groups: vec!["staff".to_owned(), "dev ops".to_owned()],
             roles: vec!["admin".to_owned(), "user".to_owned()],
             claims: claims.as_object().unwrap().clone(),
+            ..Principal::default()
         }
     }
 

@@ -1,3 +1,11 @@
-//! Floor 3: who may pass. Pure: no I/O and no clock.
+//! Floor 3: who may pass. Pure: no I/O; the time is a parameter.
 
+pub mod asker;
+pub mod claim;
+pub mod condition;
+pub mod names;
 pub mod rule;
+pub mod table;
+#[cfg(test)]
+mod tests;
+pub mod wanted;

@@ -4,6 +4,7 @@
 mod address;
 mod answer;
 mod application;
+mod claim_rule;
 mod files;
 mod health;
 mod listen;
@@ -14,6 +15,7 @@ mod provider;
 mod rewrite;
 mod route;
 mod rule;
+mod rule_values;
 mod secret;
 mod session;
 mod site;

@@ -81,6 +81,8 @@ fn implied(root: &Table<'_>, names: &Names<'_>) -> Vec<RouteSettings> {
         path: PathPattern::Below("/".to_owned()),
         methods: None,
         allow: Allow::SignedIn,
+        deny: Vec::new(),
+        report_only: false,
         signed_out: SignedOut::Auto,
         upstream: 0,
         rewrite: None,
@@ -89,16 +91,12 @@ fn implied(root: &Table<'_>, names: &Names<'_>) -> Vec<RouteSettings> {
     }]
 }
 
-/// Whether somebody may have to sign in; a rule of certificates alone never asks for it.
+/// Whether somebody may have to sign in; a rule of certificates and networks alone never asks for it.
 fn asks_for_sign_in(allow: &Allow) -> bool {
     match allow {
         Allow::Everyone => false,
         Allow::SignedIn => true,
-        Allow::AnyOf(tables) => tables.iter().any(|table| {
-            let certificate_alone =
-                Conditions { client_certificate: table.client_certificate.clone(), ..Conditions::default() };
-            *table != certificate_alone
-        }),
+        Allow::AnyOf(tables) => tables.iter().any(Conditions::asks_who),
     }
 }
 
@@ -125,6 +123,8 @@ fn route(node: &Node, names: &Names<'_>, prefix: &str, root: &Table<'_>) -> Opti
     if !table.has("allow") {
         table.missing("allow", "who may pass: allow = \"signed-in\"");
     }
+    let deny = table.node("deny").map(|node| rule::deny(node, &names.providers, root.report()));
+    let report_only = table.flag("report_only", false);
     let signed_out = table.choice(
         "signed_out",
         &[("redirect", SignedOut::Redirect), ("401", SignedOut::Unauthorized), ("auto", SignedOut::Auto)],
@@ -141,6 +141,10 @@ fn route(node: &Node, names: &Names<'_>, prefix: &str, root: &Table<'_>) -> Opti
         let wrong = Wrong::new("`signed_out` has no effect where everyone may pass").note("leave it out");
         root.report().warn(table.place("signed_out"), wrong);
     }
+    if report_only {
+        let wrong = Wrong::new("`report_only` is on, so this route forbids nothing");
+        root.report().warn(table.place("report_only"), wrong.note("leave it out once the log shows what you expect"));
+    }
     let host = if table.has("host") { Some(host?) } else { None };
     let methods = if table.has("methods") { Some(methods?) } else { None };
     let (path, written) = path?;
@@ -150,6 +154,8 @@ fn route(node: &Node, names: &Names<'_>, prefix: &str, root: &Table<'_>) -> Opti
         path,
         methods,
         allow: allow?,
+        deny: deny.unwrap_or_else(|| Some(Vec::new()))?,
+        report_only,
         signed_out: signed_out.unwrap_or(SignedOut::Auto),
         upstream: upstream?,
         rewrite,

@@ -6,8 +6,8 @@ use super::files;
 use crate::config::raw::report::Wrong;
 use crate::config::raw::table::Table;
 use crate::config::settings::{
-    Allow, CertificateFiles, ClientCertificateSettings, ListenSettings, RouteSettings, TlsSettings, UpstreamKind,
-    UpstreamSettings,
+    Allow, CertificateFiles, ClientCertificateSettings, Conditions, ListenSettings, RouteSettings, TlsSettings,
+    UpstreamKind, UpstreamSettings,
 };
 
 /// The pair at `cert` and `key` is the default; `certificates` has further ones.
@@ -73,9 +73,9 @@ pub(super) fn check_use(
     upstreams: &[UpstreamSettings],
 ) {
     let asked_for = tls.is_some_and(|tls| tls.clients.is_some());
-    let in_rule = |route: &RouteSettings| match &route.allow {
-        Allow::AnyOf(tables) => tables.iter().any(|table| table.client_certificate.is_some()),
-        Allow::Everyone | Allow::SignedIn => false,
+    let in_rule = |route: &RouteSettings| {
+        let allowed: &[Conditions] = if let Allow::AnyOf(tables) = &route.allow { tables } else { &[] };
+        allowed.iter().chain(&route.deny).any(|table| table.client_certificate.is_some())
     };
     let has_header = |upstream: &UpstreamSettings| matches!(&upstream.kind, UpstreamKind::Application(application) if application.client_cert_header);
     let user = if routes.iter().any(in_rule) {

@@ -27,6 +27,8 @@ pub struct Route {
     pub name: Arc<str>,
     /// Who may pass.
     pub rule: Rule,
+    /// Whether those whom the rule would forbid pass all the same, and the log says so.
+    pub report_only: bool,
     /// What the others get.
     pub signed_out: SignedOut,
     /// Index into the settings' upstreams.
@@ -37,6 +39,15 @@ pub struct Route {
     pub allowances: PathAllowances,
     /// Bytes of a request body; the plan's bound when absent.
     pub body_bytes: Option<u64>,
+}
+
+/// The route of another reading of a path.
+#[derive(Clone, Debug)]
+pub struct Other<'t> {
+    /// The route.
+    pub route: &'t Arc<Route>,
+    /// The path as this reading has it.
+    pub path: String,
 }
 
 /// Two routes that no request could choose between.
@@ -57,7 +68,7 @@ pub enum Lookup<'t> {
         /// The route of the form for matching: it names the upstream.
         route: &'t Arc<Route>,
         /// The routes of other readings; empty for nearly every request.
-        also: Vec<&'t Arc<Route>>,
+        also: Vec<Other<'t>>,
     },
     /// The path is odd in a way that its route does not allow. 400.
     Odd,
@@ -92,7 +103,8 @@ impl RouteTable {
             }
             table.routes.push(Arc::new(Route {
                 name: Arc::clone(&setting.name),
-                rule: Rule::compile(&setting.allow),
+                rule: Rule::compile(&setting.allow, &setting.deny),
+                report_only: setting.report_only,
                 signed_out: setting.signed_out,
                 upstream: setting.upstream,
                 rewrite: setting.rewrite.as_ref().map(Rewrite::compile),
@@ -116,11 +128,12 @@ impl RouteTable {
         if !path.is_allowed_by(route.allowances) {
             return Lookup::Odd;
         }
-        let mut also: Vec<&Arc<Route>> = Vec::new();
+        let mut also: Vec<Other<'_>> = Vec::new();
         for reading in path.other_readings() {
             let Some(other) = self.find(host, method, &reading) else { return Lookup::Nothing };
-            if !Arc::ptr_eq(other, route) && !also.iter().any(|known| Arc::ptr_eq(known, other)) {
-                also.push(other);
+            let is_known = Arc::ptr_eq(other, route) || also.iter().any(|known| Arc::ptr_eq(known.route, other));
+            if !is_known {
+                also.push(Other { route: other, path: reading });
             }
         }
         Lookup::Found { route, also }

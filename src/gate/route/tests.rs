@@ -17,6 +17,8 @@ fn setting(host: Option<&str>, path: &str, methods: &[Method]) -> RouteSettings 
         path: pattern,
         methods: if methods.is_empty() { None } else { Some(methods.to_vec()) },
         allow: Allow::SignedIn,
+        deny: Vec::new(),
+        report_only: false,
         signed_out: SignedOut::Auto,
         upstream: 0,
         rewrite: None,
@@ -51,7 +53,7 @@ fn names(lookup: &Lookup<'_>) -> String {
     let short = |route: &Arc<Route>| route.name.trim_start_matches("- ").trim_end_matches(" []").to_owned();
     match lookup {
         Lookup::Found { route, also } => {
-            let mut also: Vec<String> = also.iter().map(|route| short(route)).collect();
+            let mut also: Vec<String> = also.iter().map(|other| short(other.route)).collect();
             also.sort();
             format!("{} + {}", short(route), also.join(", "))
         }

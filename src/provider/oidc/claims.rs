@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::userinfo::CLAIMS_LIMIT;
 use crate::config::settings::ProviderSettings;
-use crate::identity::principal::Principal;
+use crate::identity::principal::{Principal, Unclear};
 
 /// The most groups, and the most roles, that a person may have; more are left out.
 const MOST_ENTRIES: usize = 1000;
@@ -48,7 +48,17 @@ pub(super) fn principal(
     subject: &str,
     id_token: Map<String, Value>,
     userinfo: Option<Map<String, Value>>,
+    scopes: Vec<String>,
 ) -> Result<Principal, TooLarge> {
+    // A provider that leaves the groups to another source names that source (section 5.6.2): there are more than we know.
+    let distributed = |path: &[String]| {
+        let elsewhere = id_token.get("_claim_names").and_then(Value::as_object);
+        path.first().is_some_and(|name| elsewhere.is_some_and(|names| names.contains_key(name)))
+    };
+    let mut unclear = Unclear {
+        groups: distributed(&settings.groups_claim),
+        roles: settings.roles_claims.iter().any(|path| distributed(path)),
+    };
     let mut claims = merge(id_token, userinfo.unwrap_or_default());
     for name in PROTOCOL {
         claims.shift_remove(*name);
@@ -60,10 +70,15 @@ pub(super) fn principal(
     let email = text(&claims, "email");
     let mut roles: Vec<String> = Vec::new();
     for path in &settings.roles_claims {
-        let more: Vec<String> = entries(&claims, path).into_iter().filter(|role| !roles.contains(role)).collect();
+        let (found, is_whole) = entries(&claims, path);
+        unclear.roles |= !is_whole;
+        let more: Vec<String> = found.into_iter().filter(|role| !roles.contains(role)).collect();
         roles.extend(more);
     }
+    unclear.roles |= roles.len() > MOST_ENTRIES;
     roles.truncate(MOST_ENTRIES);
+    let (groups, is_whole) = entries(&claims, &settings.groups_claim);
+    unclear.groups |= !is_whole;
     Ok(Principal {
         provider: Arc::clone(&settings.name),
         issuer: settings.issuer.clone(),
@@ -72,8 +87,10 @@ pub(super) fn principal(
         email,
         preferred_username: text(&claims, "preferred_username"),
         name: text(&claims, "name"),
-        groups: entries(&claims, &settings.groups_claim),
+        groups,
         roles,
+        scopes,
+        unclear,
         claims,
     })
 }
@@ -128,18 +145,33 @@ fn at<'a>(claims: &'a Map<String, Value>, path: &[String]) -> Option<&'a Value> 
 }
 
 /// The entries of a list, or the one entry that a text is; any other shape has none. An entry is never split: a comma in a
-/// group's name makes no second group.
-fn entries(claims: &Map<String, Value>, path: &[String]) -> Vec<String> {
-    let listed: &[Value] = match at(claims, path) {
-        Some(Value::Array(values)) => values,
-        Some(value @ Value::String(_)) => std::slice::from_ref(value),
-        _ => &[],
+/// group's name makes no second group. Also tells whether that is all that the claim says.
+fn entries(claims: &Map<String, Value>, path: &[String]) -> (Vec<String>, bool) {
+    let (listed, is_read): (&[Value], bool) = match at(claims, path) {
+        Some(Value::Array(values)) => (values, true),
+        Some(value @ Value::String(_)) => (std::slice::from_ref(value), true),
+        Some(Value::Null) => (&[], true),
+        // Where the way there ends too early, something stands in it that is no table.
+        Some(_) => (&[], false),
+        None => (&[], at_nothing(claims, path)),
     };
-    let mut found: Vec<String> = Vec::new();
-    for entry in listed.iter().filter_map(Value::as_str).filter(|entry| is_clean(entry)).take(MOST_ENTRIES) {
-        found.push(entry.to_owned());
+    let clean = listed.iter().filter_map(Value::as_str).filter(|entry| is_clean(entry)).take(MOST_ENTRIES);
+    let found: Vec<String> = clean.map(str::to_owned).collect();
+    let is_whole = is_read && found.len() == listed.len();
+    (found, is_whole)
+}
+
+/// Whether nothing at all stands at `path`, rather than something that can't be looked into.
+fn at_nothing(claims: &Map<String, Value>, path: &[String]) -> bool {
+    let mut inside = Some(claims);
+    for name in path {
+        let Some(object) = inside else { return false };
+        match object.get(name) {
+            None | Some(Value::Null) => return true,
+            Some(value) => inside = value.as_object(),
+        }
     }
-    found
+    path.is_empty()
 }
 
 #[cfg(test)]
@@ -151,7 +183,8 @@ mod tests {
 
     fn build(id_token: &Value, userinfo: Option<&Value>) -> Principal {
         let object = |value: &Value| value.as_object().unwrap().clone();
-        principal(&settings("https://idp.example"), "alice", object(id_token), userinfo.map(object)).unwrap()
+        principal(&settings("https://idp.example"), "alice", object(id_token), userinfo.map(object), Vec::new())
+            .unwrap()
     }
 
     #[test]
@@ -241,12 +274,40 @@ mod tests {
     }
 
     #[test]
+    fn lists_that_may_lack_something_are_marked() {
+        let unclear = |claims: Value| {
+            let unclear = build(&claims, None).unclear;
+            (unclear.groups, unclear.roles)
+        };
+        for whole in [
+            json!({}),
+            json!({"groups": null, "roles": null}),
+            json!({"groups": ["a"], "roles": "b"}),
+            json!({"groups": [], "realm_access": {}}),
+        ] {
+            assert_eq!(unclear(whole.clone()), (false, false), "{whole}");
+        }
+        for (odd, expected) in [
+            (json!({"groups": {"banned": true}}), (true, false)),
+            (json!({"groups": ["a", 1]}), (true, false)),
+            (json!({"groups": "a\n"}), (true, false)),
+            (json!({"groups": vec!["g"; 1001]}), (true, false)),
+            (json!({"_claim_names": {"groups": "src1"}}), (true, false)),
+            (json!({"roles": 7}), (false, true)),
+            (json!({"realm_access": ["roles"]}), (false, true)),
+            (json!({"realm_access": {"roles": [["a"]]}}), (false, true)),
+        ] {
+            assert_eq!(unclear(odd.clone()), expected, "{odd}");
+        }
+    }
+
+    #[test]
     fn claims_are_bounded_together() {
         let half = json!({"a": "x".repeat(CLAIMS_LIMIT / 2)});
         let other = json!({"b": "x".repeat(CLAIMS_LIMIT / 2)});
         let object = |value: &Value| value.as_object().unwrap().clone();
         let settings = settings("https://idp.example");
-        assert!(principal(&settings, "alice", object(&half), None).is_ok());
-        assert_eq!(principal(&settings, "alice", object(&half), Some(object(&other))), Err(TooLarge));
+        assert!(principal(&settings, "alice", object(&half), None, Vec::new()).is_ok());
+        assert_eq!(principal(&settings, "alice", object(&half), Some(object(&other)), Vec::new()), Err(TooLarge));
     }
 }

@@ -129,7 +129,9 @@ impl OpenIdProvider {
         };
         let session = verified.claims.get("sid").and_then(|sid| sid.as_str()).filter(|sid| sid.len() <= 255);
         let provider_session = session.map(str::to_owned);
-        let principal = claims::principal(settings, &verified.subject, verified.claims, userinfo)
+        // What is left out is as it was asked for (RFC 6749, section 5.1).
+        let scopes = redeemed.scopes.unwrap_or_else(|| settings.scopes.clone());
+        let principal = claims::principal(settings, &verified.subject, verified.claims, userinfo, scopes)
             .map_err(|claims::TooLarge| ProviderFault::untrusted(name, "the claims are larger than 64 KiB"))?;
         let tokens = Tokens {
             access_expires: redeemed.expires_in.map(|seconds| expected.now.after(Duration::from_secs(seconds))),

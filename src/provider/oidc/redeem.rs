@@ -29,6 +29,8 @@ pub(super) struct Redeemed {
     pub(super) refresh_token: Option<String>,
     /// Seconds that the access token lasts, if the provider said so.
     pub(super) expires_in: Option<u64>,
+    /// What was granted, if the provider said so (RFC 6749, section 5.1).
+    pub(super) scopes: Option<Vec<String>>,
     /// As it came, byte for byte.
     pub(super) id_token: String,
 }

@@ -39,6 +39,7 @@ pub(super) fn sample() -> Session {
             groups: vec!["staff".to_owned()],
             roles: vec!["admin".to_owned(), "user".to_owned()],
             claims: claims.as_object().unwrap().clone(),
+            ..Principal::default()
         },
         tokens: Tokens {
             access_token: Some("the-access-token".to_owned()),

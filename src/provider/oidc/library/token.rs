@@ -71,6 +71,7 @@ pub(in super::super) async fn redeem(
     Ok(Redeemed {
         access_token: answer.access_token().secret().clone(),
         refresh_token: answer.refresh_token().map(|token| token.secret().clone()),
+        scopes: answer.scopes().map(|scopes| scopes.iter().map(|scope| scope.to_string()).collect()),
         expires_in: answer.expires_in().map(|span| span.as_secs()),
         id_token,
     })
