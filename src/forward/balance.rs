@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use http::header::HOST;
 use http::{HeaderValue, Request, Response};
-use hyper::body::Incoming;
 
 use super::health::AddressHealth;
 use super::send::{Address, Failure, UpstreamFault};
@@ -42,7 +41,7 @@ pub struct Place {
 #[derive(Debug)]
 pub struct Exchange {
     /// Its head, and its body as it arrives.
-    pub answer: Response<Incoming>,
+    pub answer: Response<()>,
     /// The connection that it comes over.
     pub lease: Lease<RequestBody>,
     /// Counts the exchange until it is over, where there is a choice of addresses.

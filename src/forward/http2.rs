@@ -7,6 +7,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Uri, Version, uri};
 
 use crate::http::body::RequestBody;
+use crate::net::pool::Fault;
 
 /// Says host and scheme as HTTP/2 does, in `:authority` and `:scheme` in place of `Host` (RFC 9113, section 8.3.1). Without a
 /// usable `Host` the request stays as it is, and hyper sends none.
@@ -39,7 +40,8 @@ pub fn spare(request: &mut Request<RequestBody>) -> Request<RequestBody> {
 
 /// Whether the upstream says that it has not looked at the request: the stream was refused (RFC 9113, section 8.7), or came after
 /// the last that the upstream will look at before it closes (section 6.8).
-pub fn was_not_processed(error: &hyper::Error) -> bool {
+pub fn was_not_processed(fault: &Fault) -> bool {
+    let Fault::Http2(error) = fault else { return false };
     let Some(cause) = error.source().and_then(|source| source.downcast_ref::<h2::Error>()) else { return false };
     let refused = cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM);
     // h2 gives the error of a GOAWAY to the streams above its last one alone; those below it go on, or break with the connection.

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use http::header::{TE, UPGRADE};
 use http::{Request, Response};
-use hyper::body::Incoming;
 
 use super::http2;
 use crate::http::body::{Fault, RequestBody, Watch};
 use crate::http::grpc;
-use crate::net::pool::{Lease, Pool, PoolError};
+use crate::net::pool::{self, Lease, NoAnswer, Pool, PoolError};
 
 /// What a gRPC call has beyond its own deadline, so that the upstream's own word on it comes first.
 const GRACE: Duration = Duration::from_secs(1);
@@ -69,7 +68,7 @@ pub enum UpstreamFault {
         /// Its name in the config.
         upstream: Arc<str>,
         /// What hyper says.
-        cause: hyper::Error,
+        cause: pool::Fault,
     },
     /// The visitor's body is larger than the limit. 413.
     #[error("the visitor's body is larger than the limit")]
@@ -101,10 +100,7 @@ impl Address {
     ///
     /// # Errors
     /// When there is no head of an answer, and why.
-    pub async fn send(
-        &self,
-        request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Lease<RequestBody>), Failure> {
+    pub async fn send(&self, request: Request<RequestBody>) -> Result<(Response<()>, Lease<RequestBody>), Failure> {
         let limit = self.limit(&request);
         let watch = request.body().watch();
         let mut exchange = pin!(self.exchange(request, watch.as_deref()));
@@ -132,7 +128,7 @@ impl Address {
         &self,
         mut request: Request<RequestBody>,
         watch: Option<&Watch>,
-    ) -> Result<(Response<Incoming>, Lease<RequestBody>), Failure> {
+    ) -> Result<(Response<()>, Lease<RequestBody>), Failure> {
         let lent = if request.headers().contains_key(UPGRADE) {
             Box::pin(self.pool.lend_http1()).await
         } else {
@@ -147,25 +143,24 @@ impl Address {
             let (unsent, here, cause) = if lease.is_http2() {
                 let spare = http2::spare(&mut request);
                 http2::adapt(&mut request, self.pool.is_tls());
-                let mut error = match lease.send(request).await {
+                let NoAnswer { fault, unsent } = match lease.send(request).await {
                     Ok(response) => return Ok((response, lease)),
-                    Err(error) => error,
+                    Err(none) => none,
                 };
-                let untouched = error.take_message().is_some() || http2::was_not_processed(error.error());
-                (Some(spare).filter(|spare| untouched && spare.body().is_whole()), true, error.into_error())
+                let untouched = unsent.is_some() || http2::was_not_processed(&fault);
+                (Some(spare).filter(|spare| untouched && spare.body().is_whole()), true, fault)
             } else {
                 // `TE` is between two hops, and HTTP/1.1 upstreams get no trailers (RFC 9110, section 10.1.4).
                 let te = if request.body().passes_trailers() { request.headers_mut().remove(TE) } else { None };
-                let mut error = match lease.send(request).await {
+                let NoAnswer { fault, mut unsent } = match lease.send(request).await {
                     Ok(response) => return Ok((response, lease)),
-                    Err(error) => error,
+                    Err(none) => none,
                 };
-                let mut unsent = error.take_message();
                 if let (Some(unsent), Some(te)) = (&mut unsent, te) {
                     // Where it goes next may be spoken HTTP/2.
                     unsent.headers_mut().insert(TE, te);
                 }
-                (unsent, lease.is_reused(), error.into_error())
+                (unsent, lease.is_reused(), fault)
             };
             match unsent {
                 Some(unsent) if here && may_repeat => {
@@ -187,7 +182,7 @@ impl Address {
     }
 
     /// Whose fault it was: the request's body knows whether it broke off.
-    fn broken(&self, cause: hyper::Error, watch: Option<&Watch>) -> UpstreamFault {
+    fn broken(&self, cause: pool::Fault, watch: Option<&Watch>) -> UpstreamFault {
         match watch.and_then(Watch::fault) {
             Some(Fault::TooLarge) => UpstreamFault::TooLarge,
             Some(Fault::TooSlow) => UpstreamFault::TooSlow,

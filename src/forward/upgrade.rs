@@ -10,14 +10,16 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::BytesMut;
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Request};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional_with_sizes;
+use tokio::io::{AsyncWriteExt as _, copy_bidirectional_with_sizes};
 
 use crate::base::random;
 use crate::base::tally::{Counted, Tally};
+use crate::net::stream::Stream;
 
 /// Bytes kept for each direction of a tunnel.
 const TUNNEL_BUFFER: usize = 8 * 1024;
@@ -98,13 +100,19 @@ fn accept(key: &str) -> String {
 
 /// Joins the two connections once both have changed protocols, and counts the tunnel while it lives, among tunnels and as a
 /// request `under_way`.
-pub fn tunnel(visitor: VisitorSide, upstream: OnUpgrade, tally: &Tally, under_way: Option<Counted>) {
+pub fn tunnel(visitor: VisitorSide, upstream: (Stream, BytesMut), tally: &Tally, under_way: Option<Counted>) {
     let counted = (tally.enter(), under_way);
     drop(tokio::task::spawn_local(async move {
         let _counted = counted;
         let VisitorSide { upgrade, hold: _hold } = visitor;
-        let (Ok(visitor), Ok(upstream)) = tokio::join!(upgrade, upstream) else { return };
-        let (mut visitor, mut upstream) = (TokioIo::new(visitor), TokioIo::new(upstream));
+        let (mut upstream, early) = upstream;
+        let Ok(visitor) = upgrade.await else { return };
+        let mut visitor = TokioIo::new(visitor);
+        // The upstream may have begun to speak right behind its answer.
+        if visitor.write_all(&early).await.is_err() {
+            return;
+        }
+        drop(early);
         // However a tunnel ends, its two ends have learnt of it by their sockets.
         drop(copy_bidirectional_with_sizes(&mut visitor, &mut upstream, TUNNEL_BUFFER, TUNNEL_BUFFER).await);
     }));

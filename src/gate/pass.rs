@@ -173,10 +173,9 @@ async fn application(
 
     let answered = upstream.send(request).await;
     record.upstream_answered();
-    let Exchange { mut answer, lease, under_way } =
+    let Exchange { answer, lease, under_way } =
         answered.map_err(|fault| upstream_fault(visit, &fault, retry.as_deref()))?;
-    let upstream_side = hyper::upgrade::on(&mut answer);
-    let (mut head, incoming) = answer.into_parts();
+    let (mut head, ()) = answer.into_parts();
     response_in::receive(&mut head.headers, who.is_some(), |name| site.sessions.is_ours(name));
     head.extensions.clear();
     let is_tunnel = head.status == StatusCode::SWITCHING_PROTOCOLS;
@@ -187,10 +186,12 @@ async fn application(
             tracing::warn!(upstream = &*plan.name, "an upstream answered a handshake wrongly, or one that nobody sent");
             return Err(page::upstream_unavailable(visit, None));
         }
-        upgrade::tunnel(visitor_side, upstream_side, &gate.tunnels, under_way);
+        if let Some(upstream_side) = lease.into_tunnel() {
+            upgrade::tunnel(visitor_side, upstream_side, &gate.tunnels, under_way);
+        }
         return Ok(Response::from_parts(head, Body::Empty));
     }
-    Ok(Response::from_parts(head, Body::Upstream(UpstreamBody::new(incoming, lease, grpc, under_way))))
+    Ok(Response::from_parts(head, Body::Upstream(UpstreamBody::new(lease, grpc, under_way))))
 }
 
 /// The `Authorization` that the upstream gets. `Err` is an answer of ours in its place.

@@ -9,12 +9,11 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Full;
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::Incoming;
 
 pub use super::request_body::{Fault, RequestBody, RequestBodyError, Watch};
 use super::trailers;
 use crate::base::tally::Counted;
-use crate::net::pool::Lease;
+use crate::net::pool::{self, Lease};
 
 /// Why an answer's body broke off. It names no source: an upstream's reset code says nothing to the visitor, whose stream is
 /// reset as one that we could not finish (RFC 9113, section 7, `INTERNAL_ERROR`).
@@ -22,10 +21,7 @@ use crate::net::pool::Lease;
 pub enum BodyError {
     /// The connection or stream to the upstream failed.
     #[error("the upstream's body broke off: {0}")]
-    Upstream(hyper::Error),
-    /// The upstream took back its stream without having ended the body.
-    #[error("the upstream's body was cut short")]
-    CutShort,
+    Upstream(pool::Fault),
     /// A file could not be read to its end.
     #[error("a file could not be read to its end: {0}")]
     File(io::Error),
@@ -87,25 +83,17 @@ impl HttpBody for Body {
 /// An upstream's body together with the connection that it comes over, which goes back to its pool once the body was read to its end.
 #[derive(Debug)]
 pub struct UpstreamBody {
-    incoming: Incoming,
     lease: Option<Lease<RequestBody>>,
-    http2: bool,
     trailers: bool,
     ended: bool,
     _under_way: Option<Counted>,
 }
 
 impl UpstreamBody {
-    /// The body that arrives over `lease`. Its trailers pass only when `trailers` says so, which is for gRPC calls. `under_way`
-    /// counts the exchange until the body is gone.
-    pub const fn new(
-        incoming: Incoming,
-        lease: Lease<RequestBody>,
-        trailers: bool,
-        under_way: Option<Counted>,
-    ) -> Self {
-        let http2 = lease.is_http2();
-        Self { incoming, lease: Some(lease), http2, trailers, ended: false, _under_way: under_way }
+    /// The body that arrives over `lease`. Its trailers pass only when `trailers` says so, which is for gRPC alone. `under_way`
+    /// is the request's place among those that its address answers.
+    pub const fn new(lease: Lease<RequestBody>, trailers: bool, under_way: Option<Counted>) -> Self {
+        Self { lease: Some(lease), trailers, ended: false, _under_way: under_way }
     }
 }
 
@@ -118,16 +106,12 @@ impl HttpBody for UpstreamBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
-            let frame = match ready!(Pin::new(&mut self.incoming).poll_frame(context)) {
+            let Some(lease) = self.lease.as_mut() else { return Poll::Ready(None) };
+            let frame = match ready!(lease.poll_frame(context)) {
                 Some(Ok(frame)) => frame,
                 Some(Err(cause)) => {
                     self.lease = None;
                     return Poll::Ready(Some(Err(BodyError::Upstream(cause))));
-                }
-                // hyper tells a reset with NO_ERROR as an end; only END_STREAM is one (RFC 9113, section 8.1).
-                None if self.http2 && !self.incoming.is_end_stream() => {
-                    self.lease = None;
-                    return Poll::Ready(Some(Err(BodyError::CutShort)));
                 }
                 None => {
                     self.ended = true;
@@ -146,20 +130,18 @@ impl HttpBody for UpstreamBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.lease.as_ref().is_some_and(Lease::is_over)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.lease.as_ref().map_or_else(SizeHint::default, Lease::size_hint)
     }
 }
 
 impl Drop for UpstreamBody {
     fn drop(&mut self) {
         // hyper doesn't poll once more for the end of a body whose length it knows, so both signs count.
-        if (self.ended || self.incoming.is_end_stream())
-            && let Some(lease) = self.lease.take()
-        {
+        if let Some(lease) = self.lease.take_if(|lease| self.ended || lease.is_over()) {
             lease.give_back();
         }
     }

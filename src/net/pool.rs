@@ -7,17 +7,19 @@
 //!    used up, and by one visitor at a time, since those who wait for it can share it.
 
 use std::cell::{Cell, RefCell};
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
+use http_body::{Frame, SizeHint};
 use hyper::body::{Body, Incoming};
-use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 use tokio::sync::Notify;
 
 use super::dial::{Dial, DialError};
+use super::http1::{self, Connection};
 use super::multiplexed::{Multiplexed, Place};
 use super::stream::Stream;
 use crate::base::clock;
@@ -31,15 +33,15 @@ where
     dial: Dial,
     idle_timeout: Duration,
     max_idle: usize,
-    idle: RefCell<Vec<Idle<B>>>,
+    idle: RefCell<Vec<Idle>>,
     shared: RefCell<Vec<Rc<Multiplexed<B>>>>,
     /// Whether the upstream speaks HTTP/2, as far as that is known.
     speaks_http2: Cell<Option<bool>>,
     turn: Turn,
 }
 
-struct Idle<B> {
-    sender: SendRequest<B>,
+struct Idle {
+    connection: Box<Connection>,
     since: Instant,
 }
 
@@ -65,8 +67,34 @@ enum Way<B: Body + 'static>
 where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    Alone(SendRequest<B>),
-    Shared(Place<B>),
+    /// HTTP/1.1.
+    Alone(Box<Connection>),
+    /// HTTP/2, with the body of the answer once its head is there.
+    Shared(Place<B>, Option<Incoming>),
+}
+
+/// Why an exchange broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// Over HTTP/1.1.
+    #[error(transparent)]
+    Http1(#[from] http1::Fault),
+    /// Over HTTP/2.
+    #[error(transparent)]
+    Http2(#[from] hyper::Error),
+    /// The answer ended, and the upstream did not say that this was its end: hyper tells a reset with `NO_ERROR` so, but only
+    /// `END_STREAM` ends a body (RFC 9113, section 8.1).
+    #[error("the answer was cut short")]
+    CutShort,
+}
+
+/// There is no answer.
+#[derive(Debug)]
+pub struct NoAnswer<B> {
+    /// Why.
+    pub fault: Fault,
+    /// The request, when none of it was sent.
+    pub unsent: Option<Request<B>>,
 }
 
 /// Why no connection could be lent.
@@ -82,8 +110,7 @@ pub enum PoolError {
 
 impl<B> Pool<B>
 where
-    B: Body + Unpin + 'static,
-    B::Data: Send,
+    B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     /// An empty pool that connects by `dial`, keeps at most `max_idle` connections of HTTP/1.1 that nobody uses, and closes what was
@@ -142,13 +169,13 @@ where
     /// # Errors
     /// When a new one can't be made.
     pub async fn lend_http1(self: &Rc<Self>) -> Result<Lease<B>, PoolError> {
-        if let Some(sender) = self.take_idle() {
-            return Ok(self.alone(sender, true));
+        if let Some(connection) = self.take_idle() {
+            return Ok(self.alone(connection, true));
         }
         if self.dial.protocol == UpstreamProtocol::Http1 {
             return Box::pin(self.connect()).await;
         }
-        self.begin_http1(self.dial.over_http1().connect().await?).await
+        Ok(self.begin_http1(self.dial.over_http1().connect().await?))
     }
 
     /// A new connection, whatever is kept.
@@ -160,13 +187,13 @@ where
         let is_http2 = self.dial.is_http2(&stream);
         self.speaks_http2.set(Some(is_http2));
         if !is_http2 {
-            return self.begin_http1(stream).await;
+            return Ok(self.begin_http1(stream));
         }
         let connection = Multiplexed::begin(stream).await.map_err(PoolError::Handshake)?;
         // An upstream that allows no stream at all is as good as none.
         let place = connection.enter().ok_or_else(|| self.closed_at_once())?;
         self.shared.borrow_mut().push(connection);
-        Ok(Lease { way: Way::Shared(place), home: Rc::downgrade(self), reused: false })
+        Ok(Lease { way: Way::Shared(place, None), home: Rc::downgrade(self), reused: false })
     }
 
     /// Another connection in place of one that did not take a request: never the same one.
@@ -176,7 +203,7 @@ where
     pub async fn replace(self: &Rc<Self>, spent: Lease<B>) -> Result<Lease<B>, PoolError> {
         match &spent.way {
             Way::Alone(_) => self.connect().await,
-            Way::Shared(place) => {
+            Way::Shared(place, _) => {
                 place.retire();
                 drop(spent);
                 self.lend().await
@@ -187,33 +214,27 @@ where
     /// Closes what has been unused for too long, or was closed by the upstream.
     pub fn sweep(&self) {
         let now = clock::instant();
-        self.idle.borrow_mut().retain(|kept| self.is_fresh(kept, now));
+        self.idle.borrow_mut().retain_mut(|kept| self.is_fresh(kept, now));
         self.shared
             .borrow_mut()
             .retain(|connection| !connection.is_over() && !connection.is_stale(now, self.idle_timeout));
     }
 
-    async fn begin_http1(self: &Rc<Self>, stream: Stream) -> Result<Lease<B>, PoolError> {
-        let (sender, connection) =
-            http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(PoolError::Handshake)?;
-        drop(tokio::task::spawn_local(async move {
-            // A connection that ends with an error tells its exchange, which reports it; here is nobody to tell.
-            drop(connection.with_upgrades().await);
-        }));
-        Ok(self.alone(sender, false))
+    fn begin_http1(self: &Rc<Self>, stream: Stream) -> Lease<B> {
+        self.alone(Box::new(Connection::new(stream)), false)
     }
 
-    fn alone(self: &Rc<Self>, sender: SendRequest<B>, reused: bool) -> Lease<B> {
-        Lease { way: Way::Alone(sender), home: Rc::downgrade(self), reused }
+    fn alone(self: &Rc<Self>, connection: Box<Connection>, reused: bool) -> Lease<B> {
+        Lease { way: Way::Alone(connection), home: Rc::downgrade(self), reused }
     }
 
     fn take(self: &Rc<Self>) -> Option<Lease<B>> {
         if self.speaks_http2.get() != Some(false)
             && let Some(place) = self.take_place()
         {
-            return Some(Lease { way: Way::Shared(place), home: Rc::downgrade(self), reused: true });
+            return Some(Lease { way: Way::Shared(place, None), home: Rc::downgrade(self), reused: true });
         }
-        self.take_idle().map(|sender| self.alone(sender, true))
+        self.take_idle().map(|connection| self.alone(connection, true))
     }
 
     /// The first connection that has room: those after it age out.
@@ -223,24 +244,19 @@ where
         shared.iter().find_map(Multiplexed::enter)
     }
 
-    fn take_idle(&self) -> Option<SendRequest<B>> {
+    fn take_idle(&self) -> Option<Box<Connection>> {
         let now = clock::instant();
         let mut idle = self.idle.borrow_mut();
-        let mut place = idle.len();
-        while place > 0 {
-            place -= 1;
-            let kept = idle.get(place)?;
-            if !self.is_fresh(kept, now) {
-                drop(idle.swap_remove(place));
-            } else if kept.sender.is_ready() {
-                return Some(idle.remove(place).sender);
+        while let Some(mut kept) = idle.pop() {
+            if self.is_fresh(&mut kept, now) {
+                return Some(kept.connection);
             }
         }
         None
     }
 
-    fn is_fresh(&self, kept: &Idle<B>, now: Instant) -> bool {
-        !kept.sender.is_closed() && now.duration_since(kept.since) < self.idle_timeout
+    fn is_fresh(&self, kept: &mut Idle, now: Instant) -> bool {
+        now.duration_since(kept.since) < self.idle_timeout && kept.connection.is_quiet()
     }
 
     fn closed_at_once(&self) -> PoolError {
@@ -269,23 +285,70 @@ impl Turn {
 
 impl<B> Lease<B>
 where
-    B: Body + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// Sends `request` and awaits the head of the answer.
+    /// Sends `request` and awaits the head of the answer, whose body is then read from this lease.
     ///
     /// # Errors
     /// When there is no answer; with the request itself when none of it was written.
-    pub async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, TrySendError<Request<B>>> {
+    pub async fn send(&mut self, request: Request<B>) -> Result<Response<()>, NoAnswer<B>> {
         match &mut self.way {
-            Way::Alone(sender) => sender.try_send_request(request).await,
-            Way::Shared(place) => place.sender().try_send_request(request).await,
+            Way::Alone(connection) => connection.send(request).await.map_err(|none| {
+                let http1::NoAnswer { fault, unsent } = none;
+                NoAnswer { fault: Fault::Http1(fault), unsent }
+            }),
+            Way::Shared(place, answer) => match place.sender().try_send_request(request).await {
+                Ok(response) => {
+                    let (head, incoming) = response.into_parts();
+                    *answer = Some(incoming);
+                    Ok(Response::from_parts(head, ()))
+                }
+                Err(mut none) => {
+                    let unsent = none.take_message();
+                    Err(NoAnswer { fault: Fault::Http2(none.into_error()), unsent })
+                }
+            },
+        }
+    }
+}
+
+impl<B> Lease<B>
+where
+    B: Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// The next piece of the answer's body; trailers come last.
+    pub fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        match &mut self.way {
+            Way::Alone(connection) => connection.poll_frame(context).map_err(Fault::Http1),
+            Way::Shared(_, Some(incoming)) => match ready!(Pin::new(&mut *incoming).poll_frame(context)) {
+                None if !incoming.is_end_stream() => Poll::Ready(Some(Err(Fault::CutShort))),
+                frame => Poll::Ready(frame.map(|frame| frame.map_err(Fault::Http2))),
+            },
+            Way::Shared(_, None) => Poll::Ready(None),
+        }
+    }
+
+    /// Whether the answer's body was read to its end.
+    pub fn is_over(&self) -> bool {
+        match &self.way {
+            Way::Alone(connection) => connection.is_over(),
+            Way::Shared(_, incoming) => incoming.as_ref().is_none_or(Body::is_end_stream),
+        }
+    }
+
+    /// What is known of the length of the answer's body.
+    pub fn size_hint(&self) -> SizeHint {
+        match &self.way {
+            Way::Alone(connection) => connection.size_hint(),
+            Way::Shared(_, incoming) => incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint),
         }
     }
 
     /// Whether the exchange goes over HTTP/2.
     pub const fn is_http2(&self) -> bool {
-        matches!(self.way, Way::Shared(_))
+        matches!(self.way, Way::Shared(..))
     }
 
     /// Whether it has served before: only then can the upstream have closed it unseen.
@@ -293,16 +356,25 @@ where
         self.reused
     }
 
-    /// Gives the connection back. Only for an exchange whose answer was read to its end.
+    /// The connection itself once the upstream changed protocols on it, and what it has sent since.
+    pub fn into_tunnel(self) -> Option<(Stream, BytesMut)> {
+        match self.way {
+            Way::Alone(connection) => connection.into_tunnel(),
+            Way::Shared(..) => None,
+        }
+    }
+
+    /// Gives the connection back. One whose exchange has not ended, or after which nothing may follow, is closed.
     pub fn give_back(self) {
-        let Way::Alone(sender) = self.way else { return };
+        let Way::Alone(mut connection) = self.way else { return };
         let Some(home) = self.home.upgrade() else { return };
-        if sender.is_closed() {
+        if !connection.is_reusable() {
             return;
         }
         let mut idle = home.idle.borrow_mut();
         if idle.len() < home.max_idle {
-            idle.push(Idle { sender, since: clock::instant() });
+            connection.rest();
+            idle.push(Idle { connection, since: clock::instant() });
         }
     }
 }

@@ -1,0 +1,111 @@
+//! The head of a request to an upstream as bytes: request line, headers, and what says how long the body is.
+
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, Request};
+use http_body::Body;
+
+use super::upload::Framing;
+
+/// A guess at the bytes of a head besides its headers: enough for most request lines.
+const REQUEST_LINE: usize = 256;
+
+/// The request says two things about the length of its body.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the request's Content-Length is not the length of its body")]
+pub(super) struct Contradiction;
+
+/// Writes the head of `request` to `out` and says how its body is to follow (RFC 9112, section 6).
+///
+/// A `Content-Length` that came along is passed on, and the body is held to it; a body of unknown length is sent in chunks.
+pub(super) fn write<B: Body>(request: &Request<B>, out: &mut Vec<u8>) -> Result<Framing, Contradiction> {
+    let (headers, body) = (request.headers(), request.body());
+    let announced = announced(headers)?;
+    let framing = match (body.size_hint().exact(), announced) {
+        (Some(exact), Some(announced)) if exact != announced => return Err(Contradiction),
+        (_, Some(announced)) => Framing::Length(announced),
+        (Some(exact), None) => Framing::Length(exact),
+        (None, None) => Framing::Chunked,
+    };
+    out.reserve(
+        REQUEST_LINE + headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>(),
+    );
+    out.extend_from_slice(request.method().as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(request.uri().path_and_query().map_or("/", |target| target.as_str()).as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    for (name, value) in headers {
+        if *name != TRANSFER_ENCODING {
+            line(out, name.as_str().as_bytes(), value.as_bytes());
+        }
+    }
+    match framing {
+        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Framing::Length(0) if announced.is_none() && !expects_content(request.method()) => {}
+        Framing::Length(length) if announced.is_none() => line(out, b"content-length", length.to_string().as_bytes()),
+        Framing::Length(_) => {}
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(framing)
+}
+
+fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// What `Content-Length` says, if it is there.
+fn announced(headers: &HeaderMap) -> Result<Option<u64>, Contradiction> {
+    let Some(value) = headers.get(CONTENT_LENGTH) else { return Ok(None) };
+    value.to_str().ok().and_then(|text| text.parse().ok()).map(Some).ok_or(Contradiction)
+}
+
+/// Methods that an empty body is announced for (RFC 9110, section 8.6).
+fn expects_content(method: &Method) -> bool {
+    *method == Method::POST || *method == Method::PUT || *method == Method::PATCH
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
+
+    use super::*;
+
+    fn head<B: Body>(request: &Request<B>) -> (String, Framing) {
+        let mut out = Vec::new();
+        let framing = write(request, &mut out).unwrap();
+        (String::from_utf8(out).unwrap(), framing)
+    }
+
+    #[test]
+    fn a_get_has_a_line_its_headers_and_nothing_else() {
+        let request = Request::get("/a?b=%20").header("host", "x").header("x-a", "1").header("x-a", "2");
+        let (head, framing) = head(&request.body(Empty::<Bytes>::new()).unwrap());
+        assert_eq!(head, "GET /a?b=%20 HTTP/1.1\r\nhost: x\r\nx-a: 1\r\nx-a: 2\r\n\r\n");
+        assert_eq!(framing, Framing::Length(0));
+    }
+
+    #[test]
+    fn a_body_is_announced_once() {
+        let (known, framing) = head(&Request::post("/").body(Full::new(Bytes::from_static(b"four"))).unwrap());
+        assert_eq!((known.as_str(), framing), ("POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\n", Framing::Length(4)));
+        let announced = Request::post("/").header("content-length", "4").body(Full::new(Bytes::from_static(b"four")));
+        assert_eq!(head(&announced.unwrap()).0.matches("content-length").count(), 1);
+        let (empty, _) = head(&Request::put("/").body(Empty::<Bytes>::new()).unwrap());
+        assert!(empty.contains("content-length: 0\r\n"));
+        let frames = futures_util::stream::empty::<Result<http_body::Frame<Bytes>, std::io::Error>>();
+        let unknown =
+            Request::post("/").header("transfer-encoding", "chunked").body(StreamBody::new(frames).boxed_unsync());
+        let (unknown, framing) = head(&unknown.unwrap());
+        assert_eq!(unknown, "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n");
+        assert_eq!(framing, Framing::Chunked);
+    }
+
+    #[test]
+    fn two_lengths_are_none() {
+        let request = Request::post("/").header("content-length", "5").body(Full::new(Bytes::from_static(b"four")));
+        assert!(write(&request.unwrap(), &mut Vec::new()).is_err());
+    }
+}

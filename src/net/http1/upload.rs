@@ -1,0 +1,156 @@
+//! A request on its way out over HTTP/1.1: the head first, then the body as it comes, within what the head said about its length.
+
+use std::io::{self, IoSlice, Write as _};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes};
+use http_body::Body;
+use tokio::io::AsyncWrite as _;
+
+use crate::net::stream::Stream;
+
+/// How the length of a request's body is told (RFC 9112, section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// By `Content-Length`: so many bytes are still to come.
+    Length(u64),
+    /// By chunks.
+    Chunked,
+}
+
+/// Why the rest of a request can't be sent.
+#[derive(Debug)]
+pub(super) enum UploadFault {
+    /// The upstream takes no more. It may have answered all the same.
+    Write(io::Error),
+    /// The body broke off or is not what the head said: what was sent is no whole request.
+    Body,
+}
+
+/// What is still to be sent of a request.
+pub(super) struct Upload<B> {
+    /// The head, later the line before a chunk; all but its first `written` bytes wait.
+    front: Vec<u8>,
+    written: usize,
+    /// Whether anything was written.
+    touched: bool,
+    data: Bytes,
+    back: &'static [u8],
+    /// The body, until its end was read.
+    body: Option<B>,
+    framing: Framing,
+}
+
+impl<B> Upload<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    /// The request with the head `head`; `body` is left out where there is nothing in it.
+    pub(super) const fn new(head: Vec<u8>, body: Option<B>, framing: Framing) -> Self {
+        Self { front: head, written: 0, touched: false, data: Bytes::new(), back: b"", body, framing }
+    }
+
+    /// The room that the head took, empty, for the next one.
+    pub(super) fn into_room(self) -> Vec<u8> {
+        let mut room = self.front;
+        room.clear();
+        room
+    }
+
+    /// Sends as much as goes; ready when all of it has gone.
+    pub(super) fn poll(&mut self, stream: &mut Stream, context: &mut Context<'_>) -> Poll<Result<(), UploadFault>> {
+        loop {
+            ready!(self.poll_waiting(stream, context)).map_err(UploadFault::Write)?;
+            let Some(body) = self.body.as_mut() else {
+                return Pin::new(stream).poll_flush(context).map_err(UploadFault::Write);
+            };
+            let Poll::Ready(frame) = Pin::new(body).poll_frame(context) else {
+                // What was written must not wait for what comes later.
+                ready!(Pin::new(stream).poll_flush(context)).map_err(UploadFault::Write)?;
+                return Poll::Pending;
+            };
+            match frame {
+                Some(Ok(frame)) => {
+                    // Trailers end here (RFC 9110, section 6.5.1): HTTP/1.1 upstreams get none.
+                    let Ok(data) = frame.into_data() else { continue };
+                    self.take(data)?;
+                }
+                Some(Err(_)) => return Poll::Ready(Err(UploadFault::Body)),
+                None => self.end()?,
+            }
+        }
+    }
+
+    fn take(&mut self, data: Bytes) -> Result<(), UploadFault> {
+        if data.is_empty() {
+            // In chunks it would be the end.
+            return Ok(());
+        }
+        match &mut self.framing {
+            Framing::Length(left) => *left = left.checked_sub(data.len() as u64).ok_or(UploadFault::Body)?,
+            Framing::Chunked => {
+                write!(self.front, "{:x}\r\n", data.len()).map_err(UploadFault::Write)?;
+                self.back = b"\r\n";
+            }
+        }
+        self.data = data;
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), UploadFault> {
+        self.body = None;
+        match self.framing {
+            Framing::Length(0) => Ok(()),
+            Framing::Length(_) => Err(UploadFault::Body),
+            Framing::Chunked => {
+                self.back = b"0\r\n\r\n";
+                Ok(())
+            }
+        }
+    }
+
+    /// The body as it was, when nothing at all was written.
+    pub(super) fn into_unsent(self) -> Option<Option<B>> {
+        self.is_untouched().then_some(self.body)
+    }
+
+    /// Whether nothing at all was written yet.
+    pub(super) const fn is_untouched(&self) -> bool {
+        !self.touched
+    }
+
+    fn poll_waiting(&mut self, stream: &mut Stream, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let front = self.front.get(self.written..).unwrap_or_default();
+            let written = match (front.is_empty(), self.data.is_empty() && self.back.is_empty()) {
+                (true, true) => break,
+                (false, true) => ready!(Pin::new(&mut *stream).poll_write(context, front))?,
+                _ => {
+                    let slices = [IoSlice::new(front), IoSlice::new(&self.data), IoSlice::new(self.back)];
+                    ready!(Pin::new(&mut *stream).poll_write_vectored(context, &slices))?
+                }
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.touched = true;
+            self.advance(written);
+        }
+        if self.written > 0 && self.body.is_some() {
+            self.front.clear();
+            self.written = 0;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        let front = written.min(self.front.len() - self.written);
+        self.written += front;
+        written -= front;
+        let data = written.min(self.data.len());
+        self.data.advance(data);
+        written -= data;
+        self.back = self.back.get(written..).unwrap_or_default();
+    }
+}
