@@ -111,8 +111,8 @@ fn read(head: &Bytes, asked: Asked) -> Result<AnswerHead, Malformed> {
 #[derive(Debug, Default)]
 struct Facts {
     length: Option<u64>,
-    coded: bool,
-    chunked: bool,
+    /// What `Transfer-Encoding` says: whether it is `chunked` and nothing else.
+    coded: Option<bool>,
     close: bool,
     keep_alive: bool,
 }
@@ -124,8 +124,7 @@ impl Facts {
             return self.note_length(value);
         }
         if *name == TRANSFER_ENCODING {
-            self.chunked = !self.coded && value.as_bytes().eq_ignore_ascii_case(b"chunked");
-            self.coded = true;
+            self.coded = Some(self.coded.is_none() && value.as_bytes().eq_ignore_ascii_case(b"chunked"));
             return Ok(false);
         }
         if *name == CONNECTION {
@@ -169,14 +168,14 @@ impl Facts {
         if status == StatusCode::SWITCHING_PROTOCOLS && !asked.upgrade {
             return Err(Malformed("the answer changes a protocol that nobody asked to change"));
         }
-        if self.coded && (self.length.is_some() || !self.chunked || !is_http11) {
+        if self.coded.is_some_and(|is_chunked| self.length.is_some() || !is_chunked || !is_http11) {
             return Err(Malformed("the answer's body is framed in a way that can be read in two ways, or not at all"));
         }
         let is_bodyless =
             status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         Ok(if asked.is_head || is_bodyless {
             Coding::Length(0)
-        } else if self.chunked {
+        } else if self.coded.is_some() {
             Coding::Chunked(Chunk::Size)
         } else {
             self.length.map_or(Coding::UntilClose, Coding::Length)
@@ -257,7 +256,7 @@ mod tests {
         assert!(parse_for("HTTP/1.1 101 Switching Protocols\r\n\r\n", asked).is_ok());
         let mut many = "HTTP/1.1 200 OK\r\n".to_owned();
         for number in 0..=MAX_HEADERS {
-            many.push_str(&format!("X-{number}: 1\r\n"));
+            many.extend(["X-", &number.to_string(), ": 1\r\n"]);
         }
         assert!(parse(&format!("{many}\r\n")).is_err());
         let mut endless = BytesMut::from(&b"HTTP/1.1 200 OK\r\nX: "[..]);
@@ -309,7 +308,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_or_refused(text: Vec<u8>) {
             let mut buffer = BytesMut::from(&text[..]);
-            let _ = take(&mut buffer, &mut 0, Asked::default());
+            drop(take(&mut buffer, &mut 0, Asked::default()));
         }
     }
 }

@@ -156,12 +156,8 @@ mod tests {
         let (mut buffer, mut body) = (BytesMut::new(), Vec::new());
         for piece in text.chunks(step.max(1)) {
             buffer.extend_from_slice(piece);
-            loop {
-                match coding.take(&mut buffer).ok()? {
-                    Piece::Data(data) => body.extend_from_slice(&data),
-                    Piece::Trailers(_) | Piece::Over => break,
-                    Piece::Wanting => break,
-                }
+            while let Piece::Data(data) = coding.take(&mut buffer).ok()? {
+                body.extend_from_slice(&data);
             }
         }
         Some((body, coding.is_over(), buffer.len()))

@@ -30,7 +30,7 @@ use tokio::task::AbortHandle;
 pub use self::answer_head::Malformed;
 use self::answer_head::{AnswerHead, Asked};
 use self::coding::{Coding, Piece};
-use self::upload::{Framing, Upload, UploadFault};
+use self::upload::{Upload, UploadFault};
 use super::stream::Stream;
 
 /// Bytes that are read at once, at first and on connections that are kept.
@@ -140,11 +140,6 @@ impl Connection {
             return Err(NoAnswer { fault: Fault::Request, unsent: None });
         };
         let (parts, body) = request.into_parts();
-        let body = if framing == Framing::Length(0) && body.is_end_stream() { Err(body) } else { Ok(body) };
-        let (mut spare, body) = match body {
-            Ok(body) => (None, Some(body)),
-            Err(nothing) => (Some(nothing), None),
-        };
         let mut upload = Upload::new(room, body, framing);
         self.wire.upload.set(Sent::OnItsWay);
         self.informational = 0;
@@ -160,8 +155,7 @@ impl Connection {
                 Ok(self.begin(head))
             }
             Err(fault) => {
-                let body = upload.into_unsent().map(|body| body.or_else(|| spare.take()));
-                let unsent = body.flatten().map(|body| Request::from_parts(parts, body));
+                let unsent = upload.into_unsent().map(|body| Request::from_parts(parts, body));
                 Err(NoAnswer { fault, unsent })
             }
         }

@@ -46,9 +46,9 @@ impl<B> Upload<B>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    /// The request with the head `head`; `body` is left out where there is nothing in it.
-    pub(super) const fn new(head: Vec<u8>, body: Option<B>, framing: Framing) -> Self {
-        Self { front: head, written: 0, touched: false, data: Bytes::new(), back: b"", body, framing }
+    /// The request with the head `head`, whose body is framed as that says.
+    pub(super) const fn new(head: Vec<u8>, body: B, framing: Framing) -> Self {
+        Self { front: head, written: 0, touched: false, data: Bytes::new(), back: b"", body: Some(body), framing }
     }
 
     /// The room that the head took, empty, for the next one.
@@ -111,8 +111,8 @@ where
     }
 
     /// The body as it was, when nothing at all was written.
-    pub(super) fn into_unsent(self) -> Option<Option<B>> {
-        self.is_untouched().then_some(self.body)
+    pub(super) fn into_unsent(self) -> Option<B> {
+        self.body.filter(|_| !self.touched)
     }
 
     /// Whether nothing at all was written yet.
