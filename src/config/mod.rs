@@ -13,6 +13,7 @@ pub mod secret;
 pub mod session_key;
 pub mod settings;
 pub mod source;
+mod store_settings;
 #[cfg(test)]
 mod tests;
 mod upstream_settings;

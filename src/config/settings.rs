@@ -13,6 +13,9 @@ use url::Url;
 
 pub use super::rule_settings::{Account, Allow, ClaimCondition, ClaimTest, Conditions, Pattern, Scalar};
 use super::secret::SecretSource;
+pub use super::store_settings::{
+    OutsideStore, PostgresPlace, RedisAddress, RedisPlace, RedisServers, StorePlace, StoreSettings,
+};
 pub use super::upstream_settings::{
     AnswerSettings, ApplicationSettings, Balance, HealthSettings, TokenSettings, UpstreamAddress, UpstreamKind,
     UpstreamProtocol, UpstreamSettings,
@@ -153,13 +156,6 @@ pub struct SessionSettings {
     pub max_cookie_bytes: usize,
     /// How long a sign-in may take.
     pub flow_lifetime: Duration,
-}
-
-/// Where sessions live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreSettings {
-    /// In the browser, sealed.
-    Cookie,
 }
 
 /// How the gateway proves itself to a provider's token endpoint (`OpenID` Connect Core 1.0, section 9).

@@ -8,6 +8,7 @@ pub mod flow;
 pub mod model;
 pub mod names;
 pub mod set_cookie;
+pub mod store;
 
 #[cfg(test)]
 mod tests;

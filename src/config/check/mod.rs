@@ -19,6 +19,8 @@ mod rule_values;
 mod secret;
 mod session;
 mod site;
+mod store;
+mod store_url;
 mod ties;
 mod tls;
 mod upstream;

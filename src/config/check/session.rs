@@ -1,12 +1,12 @@
 //! `[session]`: keys that are worth the name, and times that fit together.
 
 use super::Context;
-use super::secret;
+use super::{secret, store};
 use crate::config::raw::report::{Wrong, printable};
 use crate::config::raw::table::Table;
 use crate::config::secret::SecretSource;
 use crate::config::session_key;
-use crate::config::settings::{LimitSettings, SessionSettings, StoreSettings};
+use crate::config::settings::{LimitSettings, SessionSettings};
 
 const LARGEST_COOKIES: (&str, &str) = ("4KiB", "64KiB");
 
@@ -14,7 +14,7 @@ const LARGEST_COOKIES: (&str, &str) = ("4KiB", "64KiB");
 pub(super) fn session(root: &Table<'_>, limits: &LimitSettings, context: &Context<'_>) -> SessionSettings {
     let table = root.table("session");
     let keys = keys(&table, context);
-    let store = table.parse("store", "the text \"cookie\"", store);
+    let store = store::store(&table, context);
     let idle = table.duration("idle", "8h", ("1s", "365d"));
     let lifetime = table.duration("lifetime", "7d", ("1s", "365d"));
     if idle > lifetime {
@@ -36,7 +36,7 @@ pub(super) fn session(root: &Table<'_>, limits: &LimitSettings, context: &Contex
     }
     SessionSettings {
         keys,
-        store: store.unwrap_or(StoreSettings::Cookie),
+        store,
         idle,
         lifetime,
         cookie_name: cookie_name.unwrap_or_else(|| "portcullis".to_owned()),
@@ -79,20 +79,6 @@ fn keys(table: &Table<'_>, context: &Context<'_>) -> Vec<SecretSource> {
         zeroize::Zeroize::zeroize(&mut key);
     }
     sources
-}
-
-/// The scheme alone is shown: what follows may hold a password.
-fn store(text: &str) -> Result<StoreSettings, Wrong> {
-    if text == "cookie" {
-        return Ok(StoreSettings::Cookie);
-    }
-    let scheme = text.split(':').next().unwrap_or_default();
-    Err(match scheme {
-        "redis" | "rediss" | "sqlite" | "postgres" | "postgresql" => {
-            Wrong::new(format!("sessions in {scheme} are not in this release")).note("write store = \"cookie\"")
-        }
-        _ => Wrong::new(format!("`{}` is no store for sessions", printable(scheme))).note("allowed: \"cookie\""),
-    })
 }
 
 /// A cookie's name is a token (RFC 6265, section 4.1.1); ours gets its `__Host-` prefix and its suffixes later.

@@ -85,7 +85,7 @@ fn the_smallest_config_loads() {
     assert_eq!(settings.workers, None);
     assert_eq!(settings.listen.http, [ListenAddress::Tcp("127.0.0.1:8080".parse().unwrap())]);
     assert!(settings.trusted_proxies.is_empty());
-    assert_eq!(settings.session.store, StoreSettings::Cookie);
+    assert!(matches!(settings.session.store, StoreSettings::Cookie));
     assert_eq!(settings.session.idle, Duration::from_hours(8));
     let provider = &settings.providers[0];
     assert_eq!(provider.client_authentication, ClientAuthentication::Basic);

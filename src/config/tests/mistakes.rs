@@ -415,7 +415,21 @@ fn listeners_and_proxies() {
 fn the_rest_of_the_tables() {
     let session = |line: &str| right("", "").replace("keys =", &format!("{line}\nkeys ="));
     each(&[
-        (session("store = \"redis://:pw@r:6379\""), &["sessions in redis are not in this release", "store = ***"]),
+        (session("store = \"redis://:pw@r:6379/x\""), &["a database that is no number", "store = ***"]),
+        (session("store = 5"), &["takes a text or a table"]),
+        (session("store = { prefix = \"x\" }"), &["`url` is missing"]),
+        (
+            session(
+                "store = { url = \"sqlite:s.db\", password = \"pw\", ca = \"/no\", key = \"/no\", prefix = \"X\" }",
+            ),
+            &["no password", "/no", "`cert` is missing", "no prefix"],
+        ),
+        (
+            session(
+                "store = { url = \"redis://h\", sentinel_password = \"pw\", keep_for = \"2d\", sessions = \"small\" }",
+            ),
+            &["names no sentinels", "allowed: \"0s\" to \"24h\"", "allowed: \"all\", \"large\""],
+        ),
         (session("store = \"memory\""), &["`memory` is no store"]),
         (session("idle = \"8d\""), &["`idle` is longer than `lifetime`"]),
         (session("idle = \"0s\""), &["out of bounds"]),
