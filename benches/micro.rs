@@ -171,6 +171,7 @@ fn session(now: Timestamp, with_tokens: bool) -> Result<Session, Box<dyn Error>>
     };
     Ok(Session {
         id: [7; 16],
+        version: 0,
         principal: principal(),
         tokens: Tokens {
             access_token: token()?,
@@ -178,6 +179,8 @@ fn session(now: Timestamp, with_tokens: bool) -> Result<Session, Box<dyn Error>>
             refresh_token: token()?,
             id_token: token()?,
         },
+        obtained: now,
+        nonce: None,
         created: now,
         used: now,
         authenticated: Some(now),

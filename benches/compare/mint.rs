@@ -54,6 +54,7 @@ fn session(number: usize, issuer: &str, now: Timestamp) -> Outcome<Session> {
     claims.insert("locale".to_owned(), json!("en"));
     Ok(Session {
         id: random::bytes::<16>()?,
+        version: 0,
         principal: Principal {
             provider: "bench".into(),
             issuer: issuer.to_owned(),
@@ -68,6 +69,8 @@ fn session(number: usize, issuer: &str, now: Timestamp) -> Outcome<Session> {
             ..Principal::default()
         },
         tokens: Tokens::default(),
+        obtained: now,
+        nonce: None,
         created: now,
         used: now,
         authenticated: Some(now),

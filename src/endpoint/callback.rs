@@ -79,8 +79,19 @@ fn admit(site: &Site, visit: &Visit, parts: &Parts, signed_in: SignedIn, locatio
         Ok(id) => id,
         Err(cause) => return internal(visit, "a session can't be named", &cause),
     };
-    let SignedIn { principal, tokens, authenticated, provider_session } = signed_in;
-    let session = Session { id, principal, tokens, created: now, used: now, authenticated, provider_session };
+    let SignedIn { principal, tokens, obtained, nonce, authenticated, provider_session } = signed_in;
+    let session = Session {
+        id,
+        version: 0,
+        principal,
+        tokens,
+        obtained,
+        nonce,
+        created: now,
+        used: now,
+        authenticated,
+        provider_session,
+    };
     let cookies = match site.sessions.write(&session, &parts.headers, visit.site.host(), now) {
         Ok(cookies) => cookies,
         Err(WriteError::TooLarge(problem)) => return too_large(visit, &session, &problem),
@@ -248,6 +259,8 @@ mod tests {
         SignedIn {
             principal: session.principal,
             tokens: session.tokens,
+            obtained: session.obtained,
+            nonce: session.nonce,
             authenticated: session.authenticated,
             provider_session: Some("sid".to_owned()),
         }

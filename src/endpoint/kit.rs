@@ -116,6 +116,7 @@ pub(crate) fn session() -> Session {
     let now = Timestamp::from_seconds(NOW);
     Session {
         id: [7; 16],
+        version: 0,
         principal: Principal {
             provider: Arc::from("corp"),
             issuer: ISSUER.to_owned(),
@@ -135,6 +136,8 @@ pub(crate) fn session() -> Session {
             refresh_token: Some("REFRESH-TOKEN".to_owned()),
             id_token: Some("ID-TOKEN".to_owned()),
         },
+        obtained: now,
+        nonce: Some("nonce".to_owned()),
         created: now,
         used: now,
         authenticated: Some(now),

@@ -13,7 +13,7 @@ use crate::net::outbound_proxy::Proxies;
 use crate::provider::neighbours::Neighbours;
 use crate::provider::oidc::OpenIdProvider;
 use crate::session::flow::Pending;
-use crate::session::model::Tokens;
+use crate::session::model::{Granted, Session, Tokens};
 
 /// What a sign-in begins with.
 #[derive(Clone, Debug)]
@@ -52,10 +52,53 @@ pub struct SignedIn {
     pub principal: Principal,
     /// Their tokens.
     pub tokens: Tokens,
+    /// When the tokens were asked for.
+    pub obtained: Timestamp,
+    /// The nonce that was sent, and that later ID tokens are held to.
+    pub nonce: Option<String>,
     /// `auth_time`.
     pub authenticated: Option<Timestamp>,
     /// `sid`.
     pub provider_session: Option<String>,
+}
+
+/// A session's tokens and person after a refresh.
+#[derive(Debug)]
+pub struct Refreshed {
+    /// Who, by the newest word of the provider.
+    pub principal: Principal,
+    /// The tokens: new ones, and those that stay in use.
+    pub tokens: Tokens,
+    /// When the tokens were asked for.
+    pub obtained: Timestamp,
+    /// When the person last proved who they are; a refresh is no such proof.
+    pub authenticated: Option<Timestamp>,
+    /// The provider's own session.
+    pub provider_session: Option<String>,
+}
+
+/// Why a refresh gave no tokens.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshFault {
+    /// The provider says that what it granted is over, or that the person has to do something first: a new sign-in is needed.
+    #[error("provider `{provider}` refreshes this session no more: {error}")]
+    Over {
+        /// Its name in our config.
+        provider: Arc<str>,
+        /// `error`, cut to printable ASCII and 64 characters.
+        error: String,
+    },
+    /// The answer is about somebody else, or is not the provider's: nothing of it may be used (`OpenID` Connect Core 1.0, section 12.2).
+    #[error(transparent)]
+    Untrusted(ProviderFault),
+    /// Nothing came that could be used, and another try may bring it.
+    #[error("{fault}")]
+    Later {
+        /// What happened.
+        fault: ProviderFault,
+        /// What the provider gave, if that could not be verified for want of its keys.
+        held: Option<Box<Granted>>,
+    },
 }
 
 /// Why a provider could not do what it was asked.
@@ -180,6 +223,15 @@ impl Provider {
     /// When the answer is an error, or any check fails.
     pub async fn finish(&self, pending: &Pending, answer: Answer) -> Result<SignedIn, ProviderFault> {
         self.oidc.finish(pending, answer).await
+    }
+
+    /// Has the session's tokens refreshed (RFC 6749, section 6), and verifies what comes back (`OpenID` Connect Core 1.0, section 12.2).
+    /// With `held`, what an earlier try gave is verified, and the provider is not asked again.
+    ///
+    /// # Errors
+    /// When there are no new tokens, and whether there may be later.
+    pub async fn refresh(&self, session: &Session, held: Option<Granted>) -> Result<Refreshed, RefreshFault> {
+        self.oidc.refresh(session, held).await
     }
 
     /// Where to send a browser to end the provider's own session (`OpenID` Connect RP-Initiated Logout 1.0, section 2);

@@ -7,6 +7,7 @@ pub mod ended;
 pub mod flow;
 pub mod model;
 pub mod names;
+pub mod refresh;
 pub mod set_cookie;
 pub mod store;
 

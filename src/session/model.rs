@@ -32,15 +32,49 @@ impl fmt::Debug for Tokens {
     }
 }
 
+/// What a token endpoint gave, before any of it was verified.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Granted {
+    /// For calls to APIs.
+    pub access_token: String,
+    /// For new access tokens; absent when an earlier one stays in use (RFC 6749, section 6).
+    pub refresh_token: Option<String>,
+    /// Seconds that the access token lasts, if the provider said so.
+    pub expires_in: Option<u64>,
+    /// What is granted by now, if the provider said so (RFC 6749, section 5.1).
+    pub scopes: Option<Vec<String>>,
+    /// The ID token as it came, byte for byte.
+    pub id_token: Option<String>,
+    /// When it was asked for.
+    pub asked: Timestamp,
+}
+
+impl fmt::Debug for Granted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Granted")
+            .field("refresh_token", &self.refresh_token.is_some())
+            .field("expires_in", &self.expires_in)
+            .field("id_token", &self.id_token.is_some())
+            .field("asked", &self.asked)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What a browser holds after a sign-in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Session {
     /// Names this session; made anew at every sign-in.
     pub id: [u8; 16],
+    /// How often its tokens were refreshed. Of two texts of one session, the one with the higher version counts.
+    pub version: u32,
     /// Who signed in.
     pub principal: Principal,
     /// Their tokens.
     pub tokens: Tokens,
+    /// When the tokens were asked for: at the sign-in, or at the latest refresh.
+    pub obtained: Timestamp,
+    /// The nonce of the sign-in: an ID token that comes with a refresh has this one or none (`OpenID` Connect Core 1.0, section 12.2).
+    pub nonce: Option<String>,
     /// When the sign-in ended here.
     pub created: Timestamp,
     /// When it was last known to be used; written anew only now and then (see [`Lifetimes::renew_after`]).

@@ -33,7 +33,7 @@ const PROTOCOL: &[&str] = &[
 ];
 
 /// What the ID token says of how the person signed in; `UserInfo` has no say in it.
-const AUTHENTICATION: &[&str] = &["acr", "amr"];
+pub(super) const AUTHENTICATION: &[&str] = &["acr", "amr"];
 
 /// A claim and the one that says whether it was verified: both come from one source or not at all.
 const PAIRS: &[(&str, &str)] = &[("email", "email_verified"), ("phone_number", "phone_number_verified")];

@@ -11,6 +11,7 @@ mod id_token;
 mod known;
 mod library;
 mod redeem;
+mod refresh;
 #[cfg(test)]
 mod rig;
 #[cfg(test)]
@@ -27,10 +28,11 @@ use crate::config::settings::{ClientAuthentication, ProviderSettings};
 use crate::jose::algorithm::Algorithm;
 use crate::provider::oidc::calls::Calls;
 use crate::provider::oidc::discovery::Home;
+use crate::provider::oidc::id_token::Nonce;
 use crate::provider::oidc::known::Book;
-use crate::provider::{Answer, Begin, Begun, Outbound, ProviderFault, SignedIn};
+use crate::provider::{Answer, Begin, Begun, Outbound, ProviderFault, RefreshFault, Refreshed, SignedIn};
 use crate::session::flow::Pending;
-use crate::session::model::Tokens;
+use crate::session::model::{Granted, Session, Tokens};
 
 /// How long what was read stays before it is read anew.
 const FRESH: Duration = Duration::from_hours(1);
@@ -109,17 +111,11 @@ impl OpenIdProvider {
         let known = self.book.get().await?;
         let code = answer::code(name, pending, known.metadata.answers_with_issuer, answer)?;
         let calls = self.book.calls();
-        let redeemed = redeem::redeem(settings, calls, &known.metadata, pending, code).await?;
-        let expected = id_token::Expected {
-            issuer: &settings.issuer,
-            client_id: &settings.client_id,
-            nonce: &pending.nonce,
-            algorithms: &self.algorithms,
-            max_age: self.max_age,
-            now: self.clock.now(),
-            skew: settings.clock_skew,
-        };
-        let tokens = (redeemed.id_token.as_str(), redeemed.access_token.as_str());
+        let asked = self.clock.now();
+        let redeemed = redeem::redeem(settings, calls, &known.metadata, pending, code, asked).await?;
+        let id_token = redeemed.id_token.unwrap_or_default();
+        let expected = self.expected(Nonce::Sent(&pending.nonce), self.max_age);
+        let tokens = (id_token.as_str(), redeemed.access_token.as_str());
         let verified = id_token::verify(name, &self.book, &known, tokens, &expected).await?;
         let userinfo = match &known.metadata.userinfo {
             Some(url) if userinfo::is_wanted(settings, &verified.claims) => {
@@ -127,19 +123,42 @@ impl OpenIdProvider {
             }
             _ => None,
         };
-        let session = verified.claims.get("sid").and_then(|sid| sid.as_str()).filter(|sid| sid.len() <= 255);
-        let provider_session = session.map(str::to_owned);
+        let provider_session = id_token::provider_session(&verified.claims);
         // What is left out is as it was asked for (RFC 6749, section 5.1).
         let scopes = redeemed.scopes.unwrap_or_else(|| settings.scopes.clone());
         let principal = claims::principal(settings, &verified.subject, verified.claims, userinfo, scopes)
             .map_err(|claims::TooLarge| ProviderFault::untrusted(name, "the claims are larger than 64 KiB"))?;
         let tokens = Tokens {
-            access_expires: redeemed.expires_in.map(|seconds| expected.now.after(Duration::from_secs(seconds))),
+            access_expires: redeemed.expires_in.map(|seconds| asked.after(Duration::from_secs(seconds))),
             access_token: Some(redeemed.access_token),
             refresh_token: redeemed.refresh_token,
-            id_token: Some(redeemed.id_token),
+            id_token: Some(id_token),
         };
-        Ok(SignedIn { principal, tokens, authenticated: verified.authenticated, provider_session })
+        Ok(SignedIn {
+            principal,
+            tokens,
+            obtained: asked,
+            nonce: Some(pending.nonce.clone()),
+            authenticated: verified.authenticated,
+            provider_session,
+        })
+    }
+
+    pub(super) async fn refresh(&self, session: &Session, held: Option<Granted>) -> Result<Refreshed, RefreshFault> {
+        refresh::refresh(self, session, held).await
+    }
+
+    /// What an ID token of now must be.
+    fn expected<'a>(&'a self, nonce: Nonce<'a>, max_age: Option<u64>) -> id_token::Expected<'a> {
+        id_token::Expected {
+            issuer: &self.settings.issuer,
+            client_id: &self.settings.client_id,
+            nonce,
+            algorithms: &self.algorithms,
+            max_age,
+            now: self.clock.now(),
+            skew: self.settings.clock_skew,
+        }
     }
 
     pub(super) fn end_session(&self, hint: Option<&str>, return_to: &str, state: &str) -> Option<String> {

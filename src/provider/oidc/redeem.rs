@@ -12,40 +12,68 @@ use super::client_auth::Credentials;
 use super::discovery::Metadata;
 use super::id_token;
 use super::library;
+use crate::base::clock::Timestamp;
 use crate::config::settings::ProviderSettings;
 use crate::http::client::Answer;
 use crate::jose::json::parse_object;
 use crate::provider::ProviderFault;
 use crate::session::flow::Pending;
+use crate::session::model::Granted;
 
 /// Bound on the answer, in bytes.
 const ANSWER_LIMIT: usize = 256 * 1024;
 /// The longest access or refresh token that is taken, in bytes.
 const LONGEST_TOKEN: usize = 16 * 1024;
 
-/// What came for the code. The ID token is not verified yet.
-pub(super) struct Redeemed {
-    pub(super) access_token: String,
-    pub(super) refresh_token: Option<String>,
-    /// Seconds that the access token lasts, if the provider said so.
-    pub(super) expires_in: Option<u64>,
-    /// What was granted, if the provider said so (RFC 6749, section 5.1).
-    pub(super) scopes: Option<Vec<String>>,
-    /// As it came, byte for byte.
-    pub(super) id_token: String,
+/// Why a token request gave nothing.
+#[derive(Debug)]
+pub(super) enum TokenFault {
+    /// No tokens came.
+    Call(ProviderFault),
+    /// The endpoint refused with this error code (RFC 6749, section 5.2).
+    Refused(String),
+    /// Tokens came, with an ID token that is none.
+    IdToken(ProviderFault),
 }
 
-/// Redeems a code.
+/// Redeems a code. What comes is not verified yet, but has an ID token.
 pub(super) async fn redeem(
     settings: &ProviderSettings,
     calls: &Calls,
     metadata: &Metadata,
     pending: &Pending,
     code: String,
-) -> Result<Redeemed, ProviderFault> {
+    asked: Timestamp,
+) -> Result<Granted, ProviderFault> {
+    let endpoint = TokenEndpoint { provider: &settings.name, calls, url: &metadata.token, needs_id_token: true, asked };
     let credentials = Credentials::read(settings)?;
-    let endpoint = TokenEndpoint { provider: &settings.name, calls, url: &metadata.token };
-    library::redeem(settings, metadata, pending, code, credentials, &endpoint).await
+    let granted = library::redeem(settings, metadata, pending, code, credentials, &endpoint).await;
+    granted.map_err(|fault| endpoint.as_provider_fault(fault))
+}
+
+/// Sends a refresh token. What comes is not verified yet, and may have no ID token (`OpenID` Connect Core 1.0, section 12.2).
+pub(super) async fn refresh(
+    settings: &ProviderSettings,
+    calls: &Calls,
+    metadata: &Metadata,
+    refresh_token: &str,
+    asked: Timestamp,
+) -> Result<Granted, TokenFault> {
+    let endpoint =
+        TokenEndpoint { provider: &settings.name, calls, url: &metadata.token, needs_id_token: false, asked };
+    let credentials = Credentials::read(settings).map_err(TokenFault::Call)?;
+    library::refresh(settings, metadata, refresh_token, credentials, &endpoint).await
+}
+
+/// The fault that an error code of the token endpoint is. What concerns our own credentials is for the operator to mend.
+pub(super) fn refusal(provider: &Arc<str>, error: &str) -> ProviderFault {
+    match error {
+        "invalid_client" | "unauthorized_client" => ProviderFault::misconfigured(
+            provider,
+            format!("the token endpoint says {error}; check `client_id`, `client_secret` and `client_authentication`"),
+        ),
+        error => ProviderFault::refused(provider, error),
+    }
 }
 
 /// The token endpoint as the library may reach it.
@@ -53,44 +81,43 @@ pub(super) struct TokenEndpoint<'a> {
     provider: &'a Arc<str>,
     calls: &'a Calls,
     url: &'a Url,
+    needs_id_token: bool,
+    pub(super) asked: Timestamp,
 }
 
 impl TokenEndpoint<'_> {
     /// Sends the form and hands on an answer only if it can be looked at without harm.
-    pub(super) async fn post(&self, headers: HeaderMap, body: Bytes) -> Result<Answer, ProviderFault> {
-        let answer = self.calls.post("the token endpoint", self.url, headers, body, ANSWER_LIMIT).await?;
+    pub(super) async fn post(&self, headers: HeaderMap, body: Bytes) -> Result<Answer, TokenFault> {
+        let answer = self.calls.post("the token endpoint", self.url, headers, body, ANSWER_LIMIT).await;
+        let answer = answer.map_err(TokenFault::Call)?;
         if answer.status == StatusCode::OK {
-            check(&answer).map_err(|reason| ProviderFault::untrusted(self.provider, reason))?;
+            let untrusted = |reason| ProviderFault::untrusted(self.provider, reason);
+            let object = check(&answer).map_err(|reason| TokenFault::Call(untrusted(reason)))?;
+            check_id_token(&object, self.needs_id_token).map_err(|reason| TokenFault::IdToken(untrusted(reason)))?;
         }
         Ok(answer)
     }
 
-    /// The endpoint refused with this `error`. What concerns our own credentials is for the operator to mend.
-    pub(super) fn refusal(&self, error: &str) -> ProviderFault {
-        match error {
-            "invalid_client" | "unauthorized_client" => ProviderFault::misconfigured(
-                self.provider,
-                format!(
-                    "the token endpoint says {error}; check `client_id`, `client_secret` and `client_authentication`"
-                ),
-            ),
-            error => ProviderFault::refused(self.provider, error),
+    fn as_provider_fault(&self, fault: TokenFault) -> ProviderFault {
+        match fault {
+            TokenFault::Call(fault) | TokenFault::IdToken(fault) => fault,
+            TokenFault::Refused(error) => refusal(self.provider, &error),
         }
     }
 
     /// The endpoint's answer makes no sense.
-    pub(super) fn nonsense(&self, status: Option<StatusCode>) -> ProviderFault {
+    pub(super) fn nonsense(&self, status: Option<StatusCode>) -> TokenFault {
         let reason = match status {
             Some(status) => format!("the token endpoint answered {} without an error code", status.as_u16()),
             None => "the token endpoint's answer can't be read".to_owned(),
         };
-        ProviderFault::untrusted(self.provider, reason)
+        TokenFault::Call(ProviderFault::untrusted(self.provider, reason))
     }
 }
 
 /// The rules for an answer with tokens. Their characters are checked here, before the library sees them, since it would
 /// panic at a header value with control characters.
-fn check(answer: &Answer) -> Result<(), String> {
+fn check(answer: &Answer) -> Result<Map<String, Value>, String> {
     if !answer.is_of_type("application/json") {
         return Err("the token endpoint's answer is not application/json".to_owned());
     }
@@ -107,8 +134,13 @@ fn check(answer: &Answer) -> Result<(), String> {
         Some(seconds) if seconds.as_u64().is_some_and(|seconds| u32::try_from(seconds).is_ok()) => {}
         Some(_) => return Err("the token endpoint's expires_in is no whole number of seconds".to_owned()),
     }
+    Ok(object)
+}
+
+fn check_id_token(object: &Map<String, Value>, is_needed: bool) -> Result<(), String> {
     match object.get("id_token") {
         Some(Value::String(text)) => id_token::check_form(text),
+        None | Some(Value::Null) if !is_needed => Ok(()),
         _ => Err("the token endpoint gave no ID token".to_owned()),
     }
 }
@@ -151,16 +183,34 @@ mod tests {
         json!({"access_token": "at", "token_type": "Bearer", "expires_in": 60, "id_token": rig::id_token(&rig::claims())})
     }
 
+    /// As for an answer to a code.
+    fn whole_check(body: &Value) -> Result<(), String> {
+        check_id_token(&check(&answer(body))?, true)
+    }
+
+    #[test]
+    fn a_refresh_may_come_without_an_id_token_but_not_with_a_broken_one() {
+        for none in [None, Some(Value::Null)] {
+            let object = Map::from_iter(none.map(|none| ("id_token".to_owned(), none)));
+            assert_eq!(check_id_token(&object, false), Ok(()));
+            assert!(check_id_token(&object, true).is_err());
+        }
+        for broken in [json!("a.b.c"), json!(""), json!(7), json!({})] {
+            let object = Map::from_iter([("id_token".to_owned(), broken)]);
+            assert!(check_id_token(&object, false).is_err());
+        }
+    }
+
     #[test]
     fn a_good_answer_passes_whatever_the_case_of_its_type() {
         for kind in ["Bearer", "bearer", "BEARER", "bEARER"] {
             let mut body = good();
             body["token_type"] = json!(kind);
-            assert_eq!(check(&answer(&body)), Ok(()), "{kind}");
+            assert_eq!(whole_check(&body), Ok(()), "{kind}");
         }
         let mut body = good();
         body.as_object_mut().unwrap().remove("expires_in");
-        assert_eq!(check(&answer(&body)), Ok(()));
+        assert_eq!(whole_check(&body), Ok(()));
     }
 
     #[test]
@@ -178,7 +228,7 @@ mod tests {
             ] {
                 let mut body = good();
                 body[name] = value;
-                let reason = check(&answer(&body)).unwrap_err();
+                let reason = whole_check(&body).unwrap_err();
                 assert!(!reason.contains("X: y"), "{reason}");
             }
         }
@@ -201,7 +251,7 @@ mod tests {
         ] {
             let mut body = good();
             body[name] = value;
-            assert!(check(&answer(&body)).is_err(), "{name}: {}", body[name]);
+            assert!(whole_check(&body).is_err(), "{name}: {}", body[name]);
         }
         let twice = good().to_string().replacen('{', r#"{"access_token":"other","#, 1);
         let mut doubled = answer(&good());

@@ -32,28 +32,63 @@ pub(super) async fn ask(
     url: &Url,
     access_token: &str,
     subject: &str,
-) -> Result<Map<String, Value>, ProviderFault> {
+) -> Result<Map<String, Value>, UserInfoFault> {
     let untrusted = |reason: String| ProviderFault::untrusted(provider, reason);
     let mut bearer = HeaderValue::try_from(format!("Bearer {access_token}"))
-        .map_err(|_| untrusted("its access token can't be sent".to_owned()))?;
+        .map_err(|_| UserInfoFault::Unusable(untrusted("its access token can't be sent".to_owned())))?;
     bearer.set_sensitive(true);
-    let answer = calls.get("the UserInfo endpoint", url, Some(bearer), CLAIMS_LIMIT).await?;
-    check(&answer, subject).map_err(untrusted)
+    let answer = calls.get("the UserInfo endpoint", url, Some(bearer), CLAIMS_LIMIT).await;
+    let answer = answer.map_err(UserInfoFault::Unusable)?;
+    check(&answer, subject).map_err(|refusal| match refusal {
+        Refusal::OtherSubject => UserInfoFault::OtherSubject(untrusted(
+            "the UserInfo endpoint tells of another subject than the ID token".to_owned(),
+        )),
+        Refusal::Unusable(reason) => UserInfoFault::Unusable(untrusted(reason)),
+    })
+}
+
+/// Why there are no claims.
+#[derive(Debug)]
+pub(super) enum UserInfoFault {
+    /// There are, of somebody else.
+    OtherSubject(ProviderFault),
+    /// Nothing came that could be used.
+    Unusable(ProviderFault),
+}
+
+impl From<UserInfoFault> for ProviderFault {
+    fn from(fault: UserInfoFault) -> Self {
+        match fault {
+            UserInfoFault::OtherSubject(fault) | UserInfoFault::Unusable(fault) => fault,
+        }
+    }
+}
+
+/// Why an answer does not count.
+#[derive(Debug)]
+enum Refusal {
+    OtherSubject,
+    Unusable(String),
 }
 
 /// The claims, if the answer is an object about this very subject (section 5.3.2).
-fn check(answer: &Answer, subject: &str) -> Result<Map<String, Value>, String> {
+fn check(answer: &Answer, subject: &str) -> Result<Map<String, Value>, Refusal> {
+    let unusable = |reason: String| Err(Refusal::Unusable(reason));
     if answer.status != StatusCode::OK {
-        return Err(format!("the UserInfo endpoint answered {}", answer.status.as_u16()));
+        return unusable(format!("the UserInfo endpoint answered {}", answer.status.as_u16()));
     }
     if !answer.is_of_type("application/json") {
-        return Err("the UserInfo endpoint's answer is not application/json".to_owned());
+        return unusable("the UserInfo endpoint's answer is not application/json".to_owned());
     }
-    let claims = parse_object(&answer.body).map_err(|fault| format!("the UserInfo endpoint's answer: {fault}"))?;
-    if claims.get("sub").and_then(Value::as_str) != Some(subject) {
-        return Err("the UserInfo endpoint tells of another subject than the ID token".to_owned());
+    let claims = match parse_object(&answer.body) {
+        Ok(claims) => claims,
+        Err(fault) => return unusable(format!("the UserInfo endpoint's answer: {fault}")),
+    };
+    match claims.get("sub") {
+        Some(found) if found.as_str() == Some(subject) => Ok(claims),
+        Some(_) => Err(Refusal::OtherSubject),
+        None => unusable("the UserInfo endpoint does not say of whom it tells".to_owned()),
     }
-    Ok(claims)
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ pub(super) fn sample() -> Session {
     let claims = json!({ "team": "red", "nested": { "level": 3 }, "list": ["a", "b"] });
     Session {
         id: [7; 16],
+        version: 3,
         principal: Principal {
             provider: "corp".into(),
             issuer: "https://login.example.com".to_owned(),
@@ -47,6 +48,8 @@ pub(super) fn sample() -> Session {
             refresh_token: Some("the-refresh-token".to_owned()),
             id_token: Some("the.id.token".to_owned()),
         },
+        obtained: NOW,
+        nonce: Some("the-nonce".to_owned()),
         created: NOW,
         used: NOW,
         authenticated: Some(NOW),

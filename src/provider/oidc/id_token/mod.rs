@@ -35,11 +35,20 @@ const LAST_SECOND: u64 = 253_402_300_799;
 /// How many keys are tried for a token that names none.
 const MOST_KEYS: usize = 10;
 
+/// The nonce that an ID token must have.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Nonce<'a> {
+    /// This one, which was sent with the request.
+    Sent(&'a str),
+    /// This one or none: it came with a refresh, and this was sent at the sign-in (section 12.2).
+    Earlier(Option<&'a str>),
+}
+
 /// What an ID token must be.
 pub(super) struct Expected<'a> {
     pub(super) issuer: &'a str,
     pub(super) client_id: &'a str,
-    pub(super) nonce: &'a str,
+    pub(super) nonce: Nonce<'a>,
     pub(super) algorithms: &'a [Algorithm],
     /// Seconds, where the configured parameters ask for `max_age`.
     pub(super) max_age: Option<u64>,
@@ -64,6 +73,23 @@ pub(super) enum Refusal {
     Broken(String),
 }
 
+/// Why an ID token is not taken.
+#[derive(Debug)]
+pub(super) enum Doubt {
+    /// It does not hold.
+    Refused(ProviderFault),
+    /// The keys that would tell can't be had now.
+    NoKeys(ProviderFault),
+}
+
+impl From<Doubt> for ProviderFault {
+    fn from(doubt: Doubt) -> Self {
+        match doubt {
+            Doubt::Refused(fault) | Doubt::NoKeys(fault) => fault,
+        }
+    }
+}
+
 /// Verifies `token`; reads the provider's keys anew once when none of them may have signed it.
 pub(super) async fn verify(
     provider: &Arc<str>,
@@ -71,10 +97,10 @@ pub(super) async fn verify(
     known: &Arc<Known>,
     tokens: (&str, &str),
     expected: &Expected<'_>,
-) -> Result<Verified, ProviderFault> {
+) -> Result<Verified, Doubt> {
     let mut outcome = verify_with(&known.keys, tokens, expected);
     if outcome.as_ref().is_err_and(|refusal| *refusal == Refusal::UnknownKey) {
-        let renewed = book.renew_keys(known).await?;
+        let renewed = book.renew_keys(known).await.map_err(Doubt::NoKeys)?;
         outcome = verify_with(&renewed.keys, tokens, expected);
     }
     outcome.map_err(|refusal| {
@@ -82,8 +108,18 @@ pub(super) async fn verify(
             Refusal::UnknownKey => "the ID token is signed with a key that is not in the provider's key set".to_owned(),
             Refusal::Broken(reason) => reason,
         };
-        ProviderFault::untrusted(provider, reason)
+        Doubt::Refused(ProviderFault::untrusted(provider, reason))
     })
+}
+
+/// The provider's own session (`sid`), for logout.
+pub(super) fn provider_session(claims: &Map<String, Value>) -> Option<String> {
+    claims.get("sid").and_then(Value::as_str).filter(|sid| sid.len() <= 255).map(str::to_owned)
+}
+
+/// The claims of an ID token that was verified before.
+pub(super) fn claims_of(verified: &str) -> Option<Map<String, Value>> {
+    Some(parse(verified).ok()?.unverified_claims().clone())
 }
 
 /// Verifies an ID token, and that the access token belongs to it, with the keys at hand.

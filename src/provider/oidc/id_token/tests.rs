@@ -13,7 +13,7 @@ fn expected() -> Expected<'static> {
     Expected {
         issuer: "https://idp.example",
         client_id: "app",
-        nonce: NONCE,
+        nonce: Nonce::Sent(NONCE),
         algorithms: ALGORITHMS,
         max_age: None,
         now: Timestamp::from_seconds(NOW),
@@ -129,6 +129,20 @@ fn odd_numbers_have_a_defined_refusal() {
         }
     }
     assert_eq!(check_form(&rig::id_token(&rig::claims())), Ok(()));
+}
+
+#[test]
+fn a_refresh_brings_the_nonce_of_the_sign_in_or_none() {
+    let verify = |nonce: Option<Value>, earlier: Nonce<'static>| {
+        let claims = with("nonce", nonce);
+        let expected = Expected { nonce: earlier, ..expected() };
+        verify_with(&good_keys(), (&rig::id_token(&claims), ACCESS_TOKEN), &expected).is_ok()
+    };
+    assert!(verify(None, Nonce::Earlier(Some(NONCE))) && verify(None, Nonce::Earlier(None)));
+    assert!(verify(Some(json!(NONCE)), Nonce::Earlier(Some(NONCE))));
+    assert!(!verify(Some(json!("other")), Nonce::Earlier(Some(NONCE))));
+    assert!(!verify(Some(json!(NONCE)), Nonce::Earlier(None)));
+    assert!(!verify(None, Nonce::Sent(NONCE)));
 }
 
 #[test]

@@ -10,7 +10,7 @@ mod token;
 mod verify;
 
 pub(super) use metadata::parse_metadata;
-pub(super) use token::redeem;
+pub(super) use token::{redeem, refresh};
 pub(super) use verify::{IdTokenFault, verify_id_token};
 
 use std::borrow::Cow;

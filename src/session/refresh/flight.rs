@@ -1,0 +1,87 @@
+//! One refresh that is under way: whoever makes it holds the ticket, everyone else waits for its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::refreshes::Refreshes;
+use crate::base::clock::Timestamp;
+use crate::session::model::{Granted, Session};
+
+/// A refresh that is under way.
+#[derive(Clone, Debug)]
+pub struct Flight {
+    ended: watch::Receiver<()>,
+    is_first: bool,
+}
+
+impl Flight {
+    pub(super) const fn new(ended: watch::Receiver<()>, is_first: bool) -> Self {
+        Self { ended, is_first }
+    }
+
+    /// Whether no try before it failed: what follows on a failure may take as long as the provider lets us wait.
+    pub const fn is_first(&self) -> bool {
+        self.is_first
+    }
+
+    /// Waits for its end, however it ends, and no longer than `bound`. Whether it ended.
+    pub async fn landed(mut self, bound: Duration) -> bool {
+        tokio::time::timeout(bound, async { while self.ended.changed().await.is_ok() {} }).await.is_ok()
+    }
+}
+
+/// The right, and the duty, to make one refresh. Dropped without a word of how it went, it counts as failed.
+#[derive(Debug)]
+pub struct Ticket {
+    pub(super) refreshes: Arc<Refreshes>,
+    pub(super) session: Arc<Session>,
+    pub(super) held: Option<Granted>,
+    pub(super) is_forced: bool,
+    pub(super) now: Timestamp,
+    /// Dropped with the ticket, which is how those who wait hear of the end.
+    pub(super) _ended: watch::Sender<()>,
+    pub(super) is_told: bool,
+}
+
+impl Ticket {
+    /// The session to refresh.
+    pub const fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// What the provider gave at an earlier try that could not be verified then. The refresh token of the session was used up for it,
+    /// so it must not be sent again.
+    pub const fn take_held(&mut self) -> Option<Granted> {
+        self.held.take()
+    }
+
+    /// It went well: `newest` takes the session's place.
+    pub fn landed(mut self, newest: Arc<Session>) {
+        self.is_told = true;
+        self.refreshes.note_landed(newest, self.is_forced);
+    }
+
+    /// The provider says that there is nothing to refresh any more, or its answer is about somebody else: the session is over.
+    pub fn refused(mut self) {
+        self.is_told = true;
+        self.refreshes.note_refused(&self.session);
+    }
+
+    /// It did not work out, and may at another try. `held` is what came, if anything did.
+    pub fn failed(mut self, now: Timestamp, held: Option<Granted>) {
+        self.is_told = true;
+        self.refreshes.note_failed(&self.session, now, held);
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.is_told {
+            self.refreshes.note_failed(&self.session, self.now, self.held.take());
+        }
+        // What became of it is noted before those who wait are told.
+        self.refreshes.clear_flight(&self.session.id);
+    }
+}
