@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, EXPECT, HOST, TE};
+use http::header::{AUTHORIZATION, HOST, TE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
@@ -49,8 +49,6 @@ pub struct Dressing<'a> {
 /// The request as the upstream gets it. Its head must have passed the edge, and lost our cookies.
 pub fn dress(mut parts: Parts, body: RequestBody, dressing: Dressing<'_>) -> Request<RequestBody> {
     let headers = &mut parts.headers;
-    // hyper has answered `Expect: 100-continue` by reading the body; passing it on would ask for a second answer.
-    headers.remove(EXPECT);
     headers.insert(HOST, dressing.host.clone());
     if let Some(prefix) = dressing.prefix {
         headers.insert(&X_FORWARDED_PREFIX, prefix.clone());

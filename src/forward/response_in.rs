@@ -2,8 +2,7 @@
 //! one person is kept out of shared caches.
 
 use http::header::{
-    CACHE_CONTROL, CONNECTION, EXPIRES, Entry, PRAGMA, PROXY_AUTHENTICATE, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING,
-    UPGRADE,
+    CACHE_CONTROL, CONNECTION, Entry, PROXY_AUTHENTICATE, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -18,11 +17,46 @@ static PRIVATE: HeaderValue = HeaderValue::from_static("private");
 ///
 /// `personal` says that a signed-in person asked; `is_ours` knows the names of our cookies.
 pub fn receive(headers: &mut HeaderMap, personal: bool, is_ours: impl Fn(&[u8]) -> bool) {
-    drop_hop_by_hop(headers);
-    protect_cookies(headers, is_ours);
-    spare_cookies(headers);
-    if personal {
-        keep_private(headers);
+    let mut found = Found::of(headers);
+    if found.hop_by_hop {
+        drop_hop_by_hop(headers);
+        found = Found::of(headers);
+    }
+    if found.cookies {
+        protect_cookies(headers, is_ours);
+        spare_cookies(headers);
+    }
+    if personal && !found.caching {
+        // `Cookie` is not `Authorization`: without a word from the upstream a shared cache may keep what was made for one person
+        // (RFC 9111, section 3.5).
+        headers.insert(CACHE_CONTROL, PRIVATE.clone());
+    }
+}
+
+/// What needs a second look. Most answers have none of it, and one pass over the names costs less than a search for each.
+#[derive(Default)]
+struct Found {
+    /// What belongs to the hop.
+    hop_by_hop: bool,
+    /// What sets or clears cookies.
+    cookies: bool,
+    /// What the upstream itself says about caches.
+    caching: bool,
+}
+
+impl Found {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut found = Self::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "connection" | "keep-alive" | "proxy-connection" | "proxy-authenticate" | "te" | "trailer"
+                | "transfer-encoding" | "upgrade" => found.hop_by_hop = true,
+                "set-cookie" | "clear-site-data" => found.cookies = true,
+                "cache-control" | "expires" | "pragma" => found.caching = true,
+                _ => {}
+            }
+        }
+        found
     }
 }
 
@@ -93,14 +127,6 @@ fn spare_cookies(headers: &mut HeaderMap) {
         && !left.is_empty()
     {
         headers.insert(&CLEAR_SITE_DATA, value);
-    }
-}
-
-/// `Cookie` is not `Authorization`: without a word from the upstream a shared cache may keep what was made for one person
-/// (RFC 9111, section 3.5).
-fn keep_private(headers: &mut HeaderMap) {
-    if !headers.contains_key(CACHE_CONTROL) && !headers.contains_key(EXPIRES) && !headers.contains_key(PRAGMA) {
-        headers.insert(CACHE_CONTROL, PRIVATE.clone());
     }
 }
 

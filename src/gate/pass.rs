@@ -143,7 +143,7 @@ async fn application(
     let Load { mut parts, body, visitor_side, target } = load;
     let authorization = authorize(gate, passage, plan, &parts, record).await?;
     let site = &gate.plan.site;
-    let retry = retry_url(&parts, visit);
+    let is_safe = parts.method.is_safe();
     let grpc = admitted.takes_trailers && parts.version == Version::HTTP_2 && is_grpc(&parts.headers);
     let over_http2 = admitted.websocket && parts.version == Version::HTTP_2;
     let expected = over_http2.then(|| upgrade::begin_for_http2(&mut parts.headers));
@@ -173,8 +173,7 @@ async fn application(
 
     let answered = upstream.send(request).await;
     record.upstream_answered();
-    let Exchange { answer, lease, under_way } =
-        answered.map_err(|fault| upstream_fault(visit, &fault, retry.as_deref()))?;
+    let Exchange { answer, lease, under_way } = answered.map_err(|fault| upstream_fault(admitted, &fault, is_safe))?;
     let (mut head, ()) = answer.into_parts();
     response_in::receive(&mut head.headers, who.is_some(), |name| site.sessions.is_ours(name));
     head.extensions.clear();
@@ -267,11 +266,6 @@ fn set_request_id(parts: &mut Parts, visit: &Visit) {
     }
 }
 
-/// The link of "Try again": only what can be repeated without harm gets one.
-fn retry_url(parts: &Parts, visit: &Visit) -> Option<String> {
-    parts.method.is_safe().then(|| parts.uri.path_and_query().map(|target| visit.site.at(target.as_str()))).flatten()
-}
-
 /// A session that has no token for the upstream. A new sign-in mends a token that has ended, and only that; one that ended as soon as
 /// it came would have the browser go round in circles.
 async fn no_token(
@@ -294,16 +288,19 @@ async fn no_token(
     page::upstream_unavailable(&admitted.visit, None)
 }
 
-fn upstream_fault(visit: &Visit, fault: &UpstreamFault, retry: Option<&str>) -> Response<Body> {
+/// Only what can be repeated without harm gets a link to try it again.
+fn upstream_fault(admitted: &Admitted, fault: &UpstreamFault, is_safe: bool) -> Response<Body> {
+    let visit = &admitted.visit;
     let request_id = &*visit.request_id;
+    let retry = is_safe.then(|| visit.site.at(admitted.path.target().as_str()));
     match fault {
         UpstreamFault::Unreachable { .. } | UpstreamFault::Broken { .. } | UpstreamFault::NoAddress => {
             tracing::warn!(request_id, error = %fault, "no answer from an upstream");
-            page::upstream_unavailable(visit, retry)
+            page::upstream_unavailable(visit, retry.as_deref())
         }
         UpstreamFault::Timeout { .. } => {
             tracing::warn!(request_id, error = %fault, "no answer from an upstream");
-            page::upstream_timeout(visit, retry)
+            page::upstream_timeout(visit, retry.as_deref())
         }
         UpstreamFault::TooLarge => refuse::too_large(visit),
         UpstreamFault::TooSlow => refuse::too_slow(visit),

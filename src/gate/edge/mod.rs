@@ -115,10 +115,12 @@ pub fn admit(parts: &mut Parts, peer: &Peer, rules: &EdgeRules) -> Result<Admitt
     }
     let survey = Survey::of(&parts.headers, rules)?;
     survey.check_framing(parts.version)?;
-    let authority = authority(&parts.uri, &survey, parts.version)?;
     let path = CanonicalPath::parse(target(&parts.uri)?).map_err(refuse_path)?;
     let client = client::find(&parts.headers, peer, &rules.trusted_proxies);
-    let site = find_site(&authority, &client, peer, rules)?;
+    let site = match site_as_written(&parts.uri, &survey, &client, rules) {
+        Some(site) => Arc::clone(site),
+        None => find_site(&authority(&parts.uri, &survey, parts.version)?, &client, peer, rules)?,
+    };
     let websocket = if extended { survey.check_extended()? } else { survey.is_websocket(&method, parts.version)? };
     let visit = Visit {
         request_id: request_id::choose(survey.request_id.filter(|_| client.behind_trusted)),
@@ -191,6 +193,17 @@ fn authority<'r>(uri: &'r Uri, survey: &Survey<'r>, version: Version) -> Result<
         None if version >= Version::HTTP_2 => Ok(named),
         None => Err(NO_HOST),
     }
+}
+
+/// The site whose name the request bears letter for letter, and in one place alone: what most clients do, and it needs no parsing.
+fn site_as_written<'r>(
+    uri: &Uri,
+    survey: &Survey<'_>,
+    client: &Client,
+    rules: &'r EdgeRules,
+) -> Option<&'r Arc<SiteOrigin>> {
+    let host = survey.host.filter(|_| uri.authority().is_none() && client.host.is_none())?;
+    rules.sites.iter().find(|site| site.host_header() == host)
 }
 
 fn find_site(
