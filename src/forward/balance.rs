@@ -57,7 +57,7 @@ impl Upstream {
     /// Closes connections that nobody uses.
     pub fn sweep(&self) {
         for place in &self.places {
-            place.address.pool.sweep();
+            place.address.sweep();
         }
     }
 
@@ -137,6 +137,7 @@ mod tests {
     use super::*;
     use crate::config::settings::UpstreamProtocol;
     use crate::forward::health::Ejection;
+    use crate::forward::patience::Waiting;
     use crate::net::dial::{Dial, Target};
     use crate::net::pool::Pool;
 
@@ -150,6 +151,7 @@ mod tests {
                     upstream: Arc::from("app"),
                     pool: Pool::new(dial, Duration::from_secs(1), 1),
                     response_timeout: Duration::from_secs(1),
+                    waiting: Waiting::default(),
                 },
                 own_host: None,
                 health: Arc::new(AddressHealth::new(Arc::from(format!("app at {number}")), ejection)),

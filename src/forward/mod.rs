@@ -7,6 +7,7 @@ pub mod files;
 pub mod fixed;
 pub mod health;
 pub mod http2;
+pub mod patience;
 pub mod request_out;
 pub mod response_in;
 pub mod rewrite;

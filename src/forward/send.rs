@@ -9,6 +9,8 @@ use http::header::{TE, UPGRADE};
 use http::{Request, Response};
 
 use super::http2;
+use super::patience::Waiting;
+use crate::base::clock;
 use crate::http::body::{Fault, RequestBody, Watch};
 use crate::http::grpc;
 use crate::net::pool::{self, Lease, NoAnswer, Pool, PoolError};
@@ -24,6 +26,8 @@ pub struct Address {
     pub pool: Rc<Pool<RequestBody>>,
     /// Bound on the time from the request's end to the head of the answer.
     pub response_timeout: Duration,
+    /// Requests that wait for the head of their answer.
+    pub waiting: Waiting,
 }
 
 /// No answer; and the request, when nothing of it was sent.
@@ -92,6 +96,12 @@ impl UpstreamFault {
 }
 
 impl Address {
+    /// Closes connections that nobody uses, and looks after requests that wait for long. Called once a second.
+    pub fn sweep(&self) {
+        self.pool.sweep();
+        self.waiting.sweep();
+    }
+
     /// Sends `request` and awaits the head of the answer.
     ///
     /// A request that was never written, because the upstream had closed the kept connection, goes out once more over a new one;
@@ -103,14 +113,14 @@ impl Address {
     pub async fn send(&self, request: Request<RequestBody>) -> Result<(Response<()>, Lease<RequestBody>), Failure> {
         let limit = self.limit(&request);
         let watch = request.body().watch();
-        let mut exchange = pin!(self.exchange(request, watch.as_deref()));
-        let mut left = limit;
+        let exchange = pin!(self.exchange(request, watch.as_deref()));
         // The time counts from the last piece of the request that moved, so that a large body may take as long as it has to.
-        while !left.is_zero() {
-            if let Ok(result) = tokio::time::timeout(left, exchange.as_mut()).await {
-                return result;
-            }
-            left = watch.as_ref().map_or(Duration::ZERO, |watch| watch.left(limit));
+        let left = |begun| match &watch {
+            Some(watch) => watch.left(limit),
+            None => limit.saturating_sub(clock::instant().duration_since(begun)),
+        };
+        if let Some(result) = self.waiting.within(exchange, left).await {
+            return result;
         }
         if watch.as_ref().is_some_and(|watch| watch.waits_for_visitor()) {
             return Err(Failure::of(UpstreamFault::TooSlow));

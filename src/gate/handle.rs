@@ -133,11 +133,11 @@ impl Gate {
         let visit = &admitted.visit;
         if plan.site.owns(admitted.path.matching()) {
             record.decided("endpoint");
-            return reception::answer(&plan.site, visit, &parts, body).await;
+            return Box::pin(reception::answer(&plan.site, visit, &parts, body)).await;
         }
         match self.judge(admitted, &parts, record) {
             Judged::Pass(passage) => pass::through(self, &passage, parts, body, visitor_side, record).await,
-            Judged::Refused(refusal) => refusal.answer(&plan.site, admitted, &parts).await,
+            Judged::Refused(refusal) => Box::pin(refusal.answer(&plan.site, admitted, &parts)).await,
         }
     }
 

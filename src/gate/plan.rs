@@ -14,6 +14,7 @@ use crate::forward::balance::{Place, Upstream};
 use crate::forward::files::Files;
 use crate::forward::fixed::FixedAnswer;
 use crate::forward::health::AddressHealth;
+use crate::forward::patience::Waiting;
 use crate::forward::send::Address;
 use crate::identity::headers::IdentityHeaders;
 use crate::net::dial::Dial;
@@ -95,6 +96,7 @@ impl ApplicationPlan {
                 upstream: Arc::clone(name),
                 pool: Pool::new(address.dial.clone(), self.idle_timeout, self.max_idle),
                 response_timeout: self.response_timeout,
+                waiting: Waiting::default(),
             },
             own_host: (!self.pass_host).then(|| address.host.clone()),
             health: Arc::clone(&address.health),
