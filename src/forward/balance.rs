@@ -17,6 +17,7 @@ use crate::base::tally::{Counted, Tally};
 use crate::config::settings::Balance;
 use crate::http::body::RequestBody;
 use crate::net::pool::Lease;
+use crate::net::ready::Added;
 
 /// An upstream, as one worker sees it.
 pub struct Upstream {
@@ -65,32 +66,37 @@ impl Upstream {
     ///
     /// # Errors
     /// When there is no head of an answer, and why.
-    pub async fn send(&self, request: Request<RequestBody>) -> Result<Exchange, UpstreamFault> {
+    pub async fn send(&self, request: Request<RequestBody>, added: Added<'_>) -> Result<Exchange, UpstreamFault> {
         let first = self.pick(None);
-        let failure = match self.attempt(first, request).await {
+        let failure = match self.attempt(first, request, added).await {
             Ok(exchange) => return Ok(exchange),
             Err(failure) => failure,
         };
         match failure.unsent {
             Some(request) if self.places.len() > 1 => {
                 tracing::debug!(error = %failure.fault, "nothing was sent; trying another address");
-                self.attempt(self.pick(Some(first)), *request).await.map_err(|failure| failure.fault)
+                self.attempt(self.pick(Some(first)), *request, added).await.map_err(|failure| failure.fault)
             }
             _ => Err(failure.fault),
         }
     }
 
-    async fn attempt(&self, index: usize, mut request: Request<RequestBody>) -> Result<Exchange, Failure> {
+    async fn attempt(
+        &self,
+        index: usize,
+        mut request: Request<RequestBody>,
+        added: Added<'_>,
+    ) -> Result<Exchange, Failure> {
         let Some(place) = self.places.get(index) else { return Err(Failure::of(UpstreamFault::NoAddress)) };
         if let Some(host) = &place.own_host {
             request.headers_mut().insert(HOST, host.clone());
         }
         if self.places.len() == 1 {
-            let (answer, lease) = place.address.send(request).await?;
+            let (answer, lease) = place.address.send(request, added).await?;
             return Ok(Exchange { answer, lease, under_way: None });
         }
         let under_way = Some(place.under_way.enter());
-        match place.address.send(request).await {
+        match place.address.send(request, added).await {
             Ok((answer, lease)) => {
                 place.health.answered();
                 Ok(Exchange { answer, lease, under_way })
@@ -207,7 +213,7 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn nothing_sent_is_tried_once_more_and_both_are_to_blame() {
         let upstream = upstream(3, Balance::RoundRobin);
-        let fault = upstream.send(Request::new(RequestBody::empty())).await.unwrap_err();
+        let fault = upstream.send(Request::new(RequestBody::empty()), Added::default()).await.unwrap_err();
         assert!(matches!(fault, UpstreamFault::Unreachable { .. }), "{fault}");
         let blamed: Vec<bool> = upstream.places.iter().map(|place| !place.health.is_in()).collect();
         assert_eq!(blamed, [true, true, false], "two addresses were tried, not three");

@@ -100,7 +100,7 @@ impl Seat<'_> {
         let Places { all, free } = &mut *self.waiting.places.borrow_mut();
         match self.place.and_then(|place| all.get_mut(place)) {
             Some(Some(sleeper)) if sleeper.waker.will_wake(waker) => {}
-            Some(Some(sleeper)) => sleeper.waker = waker.clone(),
+            Some(Some(sleeper)) => sleeper.waker.clone_from(waker),
             Some(None) | None => {
                 let place = free.pop().unwrap_or(all.len());
                 let sleeper = Some(Sleeper { waker: waker.clone(), met: false });
@@ -164,12 +164,12 @@ mod tests {
     #[tokio::test]
     async fn what_is_ready_is_given_and_the_place_is_free_again() {
         let waiting = Waiting::default();
-        assert_eq!(waiting.within(pin!(async { 7 }), bound(Duration::from_secs(60))).await, Some(7));
+        assert_eq!(waiting.within(pin!(async { 7 }), bound(Duration::from_mins(1))).await, Some(7));
         let slow = async {
             sleep(Duration::from_millis(20)).await;
             8
         };
-        assert_eq!(waiting.within(pin!(slow), bound(Duration::from_secs(60))).await, Some(8));
+        assert_eq!(waiting.within(pin!(slow), bound(Duration::from_mins(1))).await, Some(8));
         let places = waiting.places.borrow();
         assert_eq!((places.all.len(), places.free.len()), (1, 1));
     }

@@ -5,17 +5,23 @@
 
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, HOST, TE};
+use http::header::{AUTHORIZATION, HOST, TE, VIA};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
+use http::{HeaderName, HeaderValue, Request, Uri, Version};
 
 use crate::http::body::RequestBody;
+use crate::http::forwarded::via;
 use crate::http::protected::ProtectedNames;
 
 static TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
-static X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+
+/// Headers that are added to most requests.
+const ADDED: usize = 4;
 
 /// Which `Authorization` the upstream sees.
 #[derive(Clone, Debug)]
@@ -28,16 +34,18 @@ pub enum Authorization {
     Nobodys,
 }
 
-/// What a request gets on its way out.
+/// What a request gets on its way out, besides what was made before.
 pub struct Dressing<'a> {
     /// The path and query that it asks for.
     pub target: PathAndQuery,
-    /// What was taken off the front of the path, if anything was.
-    pub prefix: Option<&'a HeaderValue>,
     /// `Host` as the visitor asked for it; an address that gets its own puts that in its place.
     pub host: &'a HeaderValue,
-    /// Who asks: names and ready values.
-    pub identity: &'a [(HeaderName, HeaderValue)],
+    /// The name of the request.
+    pub request_id: &'a str,
+    /// What was taken off the front of the path, if anything was.
+    pub prefix: Option<&'a HeaderValue>,
+    /// The certificate that the client showed, where the upstream gets it (RFC 9440, section 2.2).
+    pub certificate: Option<&'a HeaderValue>,
     /// The token.
     pub authorization: Authorization,
     /// Whether it asks for a WebSocket.
@@ -46,17 +54,31 @@ pub struct Dressing<'a> {
     pub grpc: Option<&'a Arc<ProtectedNames>>,
 }
 
-/// The request as the upstream gets it. Its head must have passed the edge, and lost our cookies.
-pub fn dress(mut parts: Parts, body: RequestBody, dressing: Dressing<'_>) -> Request<RequestBody> {
+/// The request as the upstream gets it, and what the gateway adds to its headers: none of that is among the visitor's. The head must
+/// have passed the edge, and lost our cookies.
+pub fn dress(
+    mut parts: Parts,
+    body: RequestBody,
+    dressing: Dressing<'_>,
+) -> (Request<RequestBody>, Vec<(HeaderName, HeaderValue)>) {
     let headers = &mut parts.headers;
     headers.insert(HOST, dressing.host.clone());
-    if let Some(prefix) = dressing.prefix {
-        headers.insert(&X_FORWARDED_PREFIX, prefix.clone());
+    let mut added = Vec::with_capacity(ADDED);
+    added.extend(HeaderValue::from_str(dressing.request_id).ok().map(|id| (X_REQUEST_ID, id)));
+    added.extend(dressing.prefix.map(|prefix| (X_FORWARDED_PREFIX, prefix.clone())));
+    added.extend(dressing.certificate.map(|certificate| (CLIENT_CERT, certificate.clone())));
+    let via = via(parts.version);
+    if headers.contains_key(VIA) {
+        headers.append(VIA, via);
+    } else {
+        added.push((VIA, via));
     }
-    for (name, value) in dressing.identity {
-        headers.insert(name, value.clone());
+    if !matches!(dressing.authorization, Authorization::Visitors) {
+        headers.remove(AUTHORIZATION);
     }
-    authorize(headers, dressing.authorization);
+    if let Authorization::Ours(value) = dressing.authorization {
+        added.push((AUTHORIZATION, value));
+    }
     if dressing.websocket {
         super::upgrade::announce(headers);
     }
@@ -72,13 +94,5 @@ pub fn dress(mut parts: Parts, body: RequestBody, dressing: Dressing<'_>) -> Req
     parts.uri = Uri::from(dressing.target);
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
-    Request::from_parts(parts, body)
-}
-
-fn authorize(headers: &mut HeaderMap, authorization: Authorization) {
-    match authorization {
-        Authorization::Visitors => {}
-        Authorization::Ours(value) => drop(headers.insert(AUTHORIZATION, value)),
-        Authorization::Nobodys => drop(headers.remove(AUTHORIZATION)),
-    }
+    (Request::from_parts(parts, body), added)
 }

@@ -14,6 +14,7 @@ use crate::base::clock;
 use crate::http::body::{Fault, RequestBody, Watch};
 use crate::http::grpc;
 use crate::net::pool::{self, Lease, NoAnswer, Pool, PoolError};
+use crate::net::ready::Added;
 
 /// What a gRPC call has beyond its own deadline, so that the upstream's own word on it comes first.
 const GRACE: Duration = Duration::from_secs(1);
@@ -110,10 +111,14 @@ impl Address {
     ///
     /// # Errors
     /// When there is no head of an answer, and why.
-    pub async fn send(&self, request: Request<RequestBody>) -> Result<(Response<()>, Lease<RequestBody>), Failure> {
+    pub async fn send(
+        &self,
+        request: Request<RequestBody>,
+        added: Added<'_>,
+    ) -> Result<(Response<()>, Lease<RequestBody>), Failure> {
         let limit = self.limit(&request);
         let watch = request.body().watch();
-        let exchange = pin!(self.exchange(request, watch.as_deref()));
+        let exchange = pin!(self.exchange(request, added, watch.as_deref()));
         // The time counts from the last piece of the request that moved, so that a large body may take as long as it has to.
         let left = |begun| match &watch {
             Some(watch) => watch.left(limit),
@@ -137,6 +142,7 @@ impl Address {
     async fn exchange(
         &self,
         mut request: Request<RequestBody>,
+        added: Added<'_>,
         watch: Option<&Watch>,
     ) -> Result<(Response<()>, Lease<RequestBody>), Failure> {
         let lent = if request.headers().contains_key(UPGRADE) {
@@ -153,7 +159,7 @@ impl Address {
             let (unsent, here, cause) = if lease.is_http2() {
                 let spare = http2::spare(&mut request);
                 http2::adapt(&mut request, self.pool.is_tls());
-                let NoAnswer { fault, unsent } = match lease.send(request).await {
+                let NoAnswer { fault, unsent } = match lease.send(request, added).await {
                     Ok(response) => return Ok((response, lease)),
                     Err(none) => none,
                 };
@@ -162,7 +168,7 @@ impl Address {
             } else {
                 // `TE` is between two hops, and HTTP/1.1 upstreams get no trailers (RFC 9110, section 10.1.4).
                 let te = if request.body().passes_trailers() { request.headers_mut().remove(TE) } else { None };
-                let NoAnswer { fault, mut unsent } = match lease.send(request).await {
+                let NoAnswer { fault, mut unsent } = match lease.send(request, added).await {
                     Ok(response) => return Ok((response, lease)),
                     Err(none) => none,
                 };

@@ -4,12 +4,13 @@ use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 use http::header::COOKIE;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 
 use super::table::Table;
 use crate::base::clock::Timestamp;
 use crate::endpoint::site::Site;
 use crate::identity::headers::IdentityHeaders;
+use crate::net::ready::ReadyHeaders;
 use crate::session::chunks::RawSession;
 use crate::session::cookie::{Broken, Opened, Reading};
 use crate::session::model::Session;
@@ -28,10 +29,8 @@ pub struct Recognised {
     /// When the cookie should be renewed; moved on at each renewal, so that parallel requests don't all do it.
     renew_at: Cell<Timestamp>,
     /// For each upstream, the identity headers, rendered at the first request to it.
-    identity: Box<[OnceCell<Identity>]>,
+    identity: Box<[OnceCell<ReadyHeaders>]>,
 }
-
-type Identity = Box<[(HeaderName, HeaderValue)]>;
 
 /// What a request's cookies say.
 pub enum Credential {
@@ -85,9 +84,9 @@ impl Recognised {
     }
 
     /// The identity headers for the upstream at `index`.
-    pub fn identity(&self, index: usize, headers: &IdentityHeaders, request_id: &str) -> &[(HeaderName, HeaderValue)] {
-        let Some(cell) = self.identity.get(index) else { return &[] };
-        cell.get_or_init(|| {
+    pub fn identity(&self, index: usize, headers: &IdentityHeaders, request_id: &str) -> Option<&ReadyHeaders> {
+        let cell = self.identity.get(index)?;
+        Some(cell.get_or_init(|| {
             let rendered = headers.render(&self.session.principal);
             if rendered.left_out > 0 {
                 tracing::warn!(
@@ -97,8 +96,8 @@ impl Recognised {
                     "claims that can't be written into their identity header were left out"
                 );
             }
-            rendered.headers.into_boxed_slice()
-        })
+            ReadyHeaders::new(rendered.headers)
+        }))
     }
 }
 

@@ -1,16 +1,15 @@
 //! The story of one request, from the listener's hand to the answer.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::HOST;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 
 use super::credential::{self, Credential, Recognised};
 use super::edge::{self, Admitted, Malformed};
-use super::introduce::Introductions;
+use super::introduce::{Introduction, Introductions};
 use super::judge::Judged;
 use super::pass;
 use super::plan::{Behind, Plan};
@@ -22,7 +21,6 @@ use crate::base::tally::Tally;
 use crate::forward::balance::Upstream;
 use crate::forward::upgrade::VisitorSide;
 use crate::http::body::Body;
-use crate::http::forwarded::Forwarding;
 use crate::http::grpc::is_grpc;
 use crate::http::visit::{Peer, Visit};
 use crate::observe::access::AccessLog;
@@ -94,14 +92,9 @@ impl Gate {
         }
     }
 
-    /// The forwarding headers of this request: made anew only when the client or the site is another than before.
-    pub(super) fn forwarding(&self, admitted: &Admitted) -> Rc<Forwarding> {
-        self.introductions.of(admitted).forwarding
-    }
-
-    /// The `Host` that the visitor asked for, as we write it.
-    pub(super) fn host(&self, admitted: &Admitted) -> HeaderValue {
-        self.introductions.of(admitted).host
+    /// How this request's visitor is introduced: made anew only when the client or the site is another than before.
+    pub(super) fn introduction(&self, admitted: &Admitted) -> Introduction {
+        self.introductions.of(admitted)
     }
 
     fn refuse_malformed(&self, record: &Record, peer: &Peer, parts: &Parts, malformed: &Malformed) -> Response<Body> {

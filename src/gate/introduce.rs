@@ -9,8 +9,9 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use super::edge::Admitted;
-use crate::http::forwarded::Forwarding;
+use crate::http::forwarded::forwarding;
 use crate::http::visit::SiteOrigin;
+use crate::net::ready::ReadyHeaders;
 
 /// Introductions that are kept; a power of two.
 const PLACES: usize = 256;
@@ -19,7 +20,7 @@ const PLACES: usize = 256;
 #[derive(Clone)]
 pub struct Introduction {
     /// `X-Forwarded-*` and `Forwarded`.
-    pub forwarding: Rc<Forwarding>,
+    pub forwarding: Rc<ReadyHeaders>,
     /// `Host` as the visitor asked for it.
     pub host: HeaderValue,
 }
@@ -67,7 +68,7 @@ impl Kept {
             proxies: admitted.proxies.clone(),
             site: Arc::clone(&visit.site),
             introduction: Introduction {
-                forwarding: Rc::new(Forwarding::new(&visit.site, visit.client, &admitted.proxies)),
+                forwarding: Rc::new(forwarding(&visit.site, visit.client, &admitted.proxies)),
                 host: visit.site.host_header().clone(),
             },
         }

@@ -1,12 +1,13 @@
 //! Saying yes: the request is dressed for its upstream, sent, and its answer made fit for the visitor.
 
 use std::rc::Rc;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use http::header::SET_COOKIE;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Response, StatusCode, Version, response};
+use http::{Response, StatusCode, Version, response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -28,17 +29,15 @@ use crate::forward::send::UpstreamFault;
 use crate::forward::upgrade::{self, Expected, VisitorSide};
 use crate::http::body::{Body, RequestBody, UpstreamBody};
 use crate::http::cookie_scan;
-use crate::http::forwarded::add_via;
 use crate::http::grpc::is_grpc;
-use crate::http::visit::Visit;
+use crate::net::ready::{Added, ReadyHeaders};
 use crate::page;
-use crate::page::answer::REQUEST_ID;
 use crate::token::relay;
 
 /// A token that ends sooner than this after the sign-in is not worth another one.
 const SHORTEST_TOKEN_LIFE: Duration = Duration::from_secs(30);
-/// RFC 9440, section 2.2.
-static CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+/// What an upstream is told of somebody who is nobody.
+static NOTHING: LazyLock<ReadyHeaders> = LazyLock::new(ReadyHeaders::default);
 
 /// A request that was admitted, with all that is known of it.
 pub struct Passage<'a> {
@@ -149,29 +148,28 @@ async fn application(
     let expected = over_http2.then(|| upgrade::begin_for_http2(&mut parts.headers));
 
     cookie_scan::strip(&mut parts.headers, |name| site.sessions.is_ours(name));
-    gate.forwarding(admitted).set(&mut parts.headers);
-    add_via(&mut parts.headers, parts.version);
-    set_request_id(&mut parts, visit);
-    if plan.client_cert_header
-        && let Some(certificate) = &admitted.certificate
-    {
-        parts.headers.insert(&CLIENT_CERT, certificate.header().clone());
-    }
-    let identity: &[(HeaderName, HeaderValue)] =
-        who.as_ref().map_or(&[], |who| who.identity(route.upstream, &plan.identity, &visit.request_id));
-    let host = gate.host(admitted);
+    let introduction = gate.introduction(admitted);
+    let identity = who.as_ref().and_then(|who| who.identity(route.upstream, &plan.identity, &visit.request_id));
+    let ready = [&*introduction.forwarding, identity.unwrap_or(&NOTHING)];
+    let certificate = admitted.certificate.as_ref().filter(|_| plan.client_cert_header);
     let dressing = Dressing {
         target,
+        host: &introduction.host,
+        request_id: &visit.request_id,
         prefix: route.rewrite.as_ref().and_then(Rewrite::announced),
-        host: &host,
-        identity,
+        certificate: certificate.map(|certificate| certificate.header()),
         authorization,
         websocket: admitted.websocket,
         grpc: grpc.then_some(&gate.plan.edge.protected),
     };
-    let request = dress(parts, body, dressing);
+    let (request, more) = dress(parts, body, dressing);
+    let added = Added { ready: &ready, more: &more };
+    debug_assert!(
+        added.pairs().all(|(name, _)| !request.headers().contains_key(name)),
+        "what the gateway says was not taken from the visitor's headers"
+    );
 
-    let answered = upstream.send(request).await;
+    let answered = upstream.send(request, added).await;
     record.upstream_answered();
     let Exchange { answer, lease, under_way } = answered.map_err(|fault| upstream_fault(admitted, &fault, is_safe))?;
     let (mut head, ()) = answer.into_parts();
@@ -257,12 +255,6 @@ fn token(plan: &UpstreamPlan, who: Option<&Recognised>, now: Timestamp) -> Resul
             let value = relay::authorization(setting, &who.session().tokens, now)?;
             Ok(value.map_or(Authorization::Nobodys, Authorization::Ours))
         }
-    }
-}
-
-fn set_request_id(parts: &mut Parts, visit: &Visit) {
-    if let Ok(value) = HeaderValue::from_str(&visit.request_id) {
-        parts.headers.insert(REQUEST_ID, value);
     }
 }
 

@@ -4,60 +4,38 @@
 
 use std::net::IpAddr;
 
-use http::header::{FORWARDED, HeaderName, VIA};
-use http::{HeaderMap, HeaderValue, Version};
+use http::header::{FORWARDED, HeaderName};
+use http::{HeaderValue, Version};
 
 use crate::http::visit::SiteOrigin;
+use crate::net::ready::ReadyHeaders;
 
-static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 
-/// The forwarding headers of every request that one client sends to one site. Build it once per connection and keep it while
-/// client and site stay the same; setting it formats nothing.
-#[derive(Clone, Debug)]
-pub struct Forwarding {
-    addresses: Option<HeaderValue>,
-    host: HeaderValue,
-    scheme: HeaderValue,
-    port: HeaderValue,
-    forwarded: HeaderValue,
-}
-
-impl Forwarding {
-    /// For requests to `site` from `client` by way of `proxies`, the one nearest to us last. A client on a unix socket has no
-    /// address.
-    pub fn new(site: &SiteOrigin, client: Option<IpAddr>, proxies: &[IpAddr]) -> Self {
-        let is_secure = site.is_secure();
-        let scheme = if is_secure { "https" } else { "http" };
-        // RFC 7239, section 4: values with a colon or bracket are quoted; section 6.3: a client without address is `unknown`.
-        let mut forwarded = format!("for={};host=\"{}\";proto={scheme}", node(client), site.authority());
-        for proxy in proxies {
-            forwarded.push_str(", for=");
-            forwarded.push_str(&node(Some(*proxy)));
-        }
-        let addresses: Vec<String> = client.iter().chain(proxies).map(ToString::to_string).collect();
-        Self {
-            addresses: if addresses.is_empty() { None } else { Some(value(addresses.join(", "))) },
-            host: site.host_header().clone(),
-            scheme: HeaderValue::from_static(scheme),
-            port: HeaderValue::from(site.url().port_or_known_default().unwrap_or(if is_secure { 443 } else { 80 })),
-            forwarded: value(forwarded),
-        }
+/// The forwarding headers of every request that one client sends to one site: for requests to `site` from `client` by way of
+/// `proxies`, the one nearest to us last. A client on a unix socket has no address. Make it once and keep it while client and site
+/// stay the same.
+pub fn forwarding(site: &SiteOrigin, client: Option<IpAddr>, proxies: &[IpAddr]) -> ReadyHeaders {
+    let is_secure = site.is_secure();
+    let scheme = if is_secure { "https" } else { "http" };
+    // RFC 7239, section 4: values with a colon or bracket are quoted; section 6.3: a client without address is `unknown`.
+    let mut forwarded = format!("for={};host=\"{}\";proto={scheme}", node(client), site.authority());
+    for proxy in proxies {
+        forwarded.push_str(", for=");
+        forwarded.push_str(&node(Some(*proxy)));
     }
-
-    /// Sets the headers, in place of any that are there.
-    pub fn set(&self, headers: &mut HeaderMap) {
-        match &self.addresses {
-            Some(addresses) => headers.insert(&X_FORWARDED_FOR, addresses.clone()),
-            None => headers.remove(&X_FORWARDED_FOR),
-        };
-        headers.insert(&X_FORWARDED_HOST, self.host.clone());
-        headers.insert(&X_FORWARDED_PROTO, self.scheme.clone());
-        headers.insert(&X_FORWARDED_PORT, self.port.clone());
-        headers.insert(FORWARDED, self.forwarded.clone());
-    }
+    let port = HeaderValue::from(site.url().port_or_known_default().unwrap_or(if is_secure { 443 } else { 80 }));
+    let addresses: Vec<String> = client.iter().chain(proxies).map(ToString::to_string).collect();
+    let addresses = (!addresses.is_empty()).then(|| (X_FORWARDED_FOR, value(addresses.join(", "))));
+    ReadyHeaders::new(addresses.into_iter().chain([
+        (X_FORWARDED_HOST, site.host_header().clone()),
+        (X_FORWARDED_PROTO, HeaderValue::from_static(scheme)),
+        (X_FORWARDED_PORT, port),
+        (FORWARDED, value(forwarded)),
+    ]))
 }
 
 /// Addresses and a checked authority have nothing in them that a header can't hold.
@@ -73,19 +51,19 @@ fn node(address: Option<IpAddr>) -> String {
     }
 }
 
-/// Adds us to the chain in `Via`, with the protocol version that the request came in (RFC 9110, section 7.6.3).
-pub fn add_via(headers: &mut HeaderMap, version: Version) {
-    let value = match version {
-        Version::HTTP_10 => HeaderValue::from_static("1.0 portcullis"),
-        Version::HTTP_2 => HeaderValue::from_static("2 portcullis"),
-        Version::HTTP_3 => HeaderValue::from_static("3 portcullis"),
-        _ => HeaderValue::from_static("1.1 portcullis"),
-    };
-    headers.append(VIA, value);
+/// What we say of ourselves in `Via` (RFC 9110, section 7.6.3): that we got the message by `version`.
+pub const fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(match version {
+        Version::HTTP_10 => "1.0 portcullis",
+        Version::HTTP_2 => "2 portcullis",
+        Version::HTTP_3 => "3 portcullis",
+        _ => "1.1 portcullis",
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
     use url::Url;
 
     use super::*;
@@ -96,12 +74,7 @@ mod tests {
 
     fn set(site: &SiteOrigin, client: Option<&str>, proxies: &[&str]) -> HeaderMap {
         let proxies: Vec<IpAddr> = proxies.iter().map(|proxy| proxy.parse().unwrap()).collect();
-        let mut headers = HeaderMap::new();
-        headers.append("x-forwarded-for", HeaderValue::from_static("6.6.6.6"));
-        headers.append("x-forwarded-for", HeaderValue::from_static("7.7.7.7"));
-        headers.append("forwarded", HeaderValue::from_static("for=6.6.6.6"));
-        Forwarding::new(site, client.map(|client| client.parse().unwrap()), &proxies).set(&mut headers);
-        headers
+        forwarding(site, client.map(|client| client.parse().unwrap()), &proxies).pairs().iter().cloned().collect()
     }
 
     fn all(headers: &HeaderMap, name: &str) -> Vec<String> {
@@ -134,13 +107,5 @@ mod tests {
         let headers = set(&site("https://app.example.com"), None, &[]);
         assert!(all(&headers, "x-forwarded-for").is_empty());
         assert_eq!(all(&headers, "forwarded"), ["for=unknown;host=\"app.example.com\";proto=https"]);
-    }
-
-    #[test]
-    fn via_grows() {
-        let mut headers = HeaderMap::new();
-        headers.append(VIA, HeaderValue::from_static("1.1 cdn"));
-        add_via(&mut headers, Version::HTTP_2);
-        assert_eq!(all(&headers, "via"), ["1.1 cdn", "2 portcullis"]);
     }
 }

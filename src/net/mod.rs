@@ -12,6 +12,7 @@ pub mod multiplexed;
 pub mod outbound_proxy;
 pub mod pool;
 pub mod proxy_protocol;
+pub mod ready;
 pub mod stream;
 pub mod system_authorities;
 pub mod tls_client;

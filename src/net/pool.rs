@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 use super::dial::{Dial, DialError};
 use super::http1::{self, Connection};
 use super::multiplexed::{Multiplexed, Place};
+use super::ready::Added;
 use super::stream::Stream;
 use crate::base::clock;
 use crate::config::settings::UpstreamProtocol;
@@ -288,13 +289,16 @@ where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// Sends `request` and awaits the head of the answer, whose body is then read from this lease.
+    /// Sends `request`, with what is `added` to its headers, and awaits the head of the answer, whose body is then read from this lease.
     ///
     /// # Errors
     /// When there is no answer; with the request itself when none of it was written.
-    pub async fn send(&mut self, request: Request<B>) -> Result<Response<()>, NoAnswer<B>> {
+    pub async fn send(&mut self, mut request: Request<B>, added: Added<'_>) -> Result<Response<()>, NoAnswer<B>> {
+        if self.is_http2() {
+            added.set(request.headers_mut());
+        }
         match &mut self.way {
-            Way::Alone(connection) => connection.send(request).await.map_err(|none| {
+            Way::Alone(connection) => connection.send(request, added).await.map_err(|none| {
                 let http1::NoAnswer { fault, unsent } = none;
                 NoAnswer { fault: Fault::Http1(fault), unsent }
             }),

@@ -31,6 +31,7 @@ pub use self::answer_head::Malformed;
 use self::answer_head::{AnswerHead, Asked};
 use self::coding::{Coding, Piece};
 use self::upload::{Upload, UploadFault};
+use super::ready::Added;
 use super::stream::Stream;
 
 /// Bytes that are read at once, at first and on connections that are kept.
@@ -125,18 +126,18 @@ impl Connection {
         }
     }
 
-    /// Sends `request` and gives the head of the answer; its body is read by [`Self::poll_frame`].
+    /// Sends `request`, with what is `added` to its headers, and gives the head of the answer; its body is read by [`Self::poll_frame`].
     ///
     /// # Errors
     /// When there is no answer; with the request itself when none of it was written.
-    pub async fn send<B>(&mut self, request: Request<B>) -> Result<Response<()>, NoAnswer<B>>
+    pub async fn send<B>(&mut self, request: Request<B>, added: Added<'_>) -> Result<Response<()>, NoAnswer<B>>
     where
         B: Body<Data = Bytes> + Unpin + 'static,
     {
         let asked =
             Asked { is_head: *request.method() == Method::HEAD, upgrade: request.headers().contains_key(UPGRADE) };
         let mut room = std::mem::take(&mut self.room);
-        let Ok(framing) = request_head::write(&request, &mut room) else {
+        let Ok(framing) = request_head::write(&request, added, &mut room) else {
             return Err(NoAnswer { fault: Fault::Request, unsent: None });
         };
         let (parts, body) = request.into_parts();

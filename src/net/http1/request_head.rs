@@ -1,10 +1,11 @@
 //! The head of a request to an upstream as bytes: request line, headers, and what says how long the body is.
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request};
 use http_body::Body;
 
 use super::upload::Framing;
+use crate::net::ready::{Added, line_length, write_line};
 
 /// A guess at the bytes of a head besides its headers: enough for most request lines.
 const REQUEST_LINE: usize = 256;
@@ -14,10 +15,14 @@ const REQUEST_LINE: usize = 256;
 #[error("the request's Content-Length is not the length of its body")]
 pub(super) struct Contradiction;
 
-/// Writes the head of `request` to `out` and says how its body is to follow (RFC 9112, section 6).
+/// Writes the head of `request`, and what is `added` to it, to `out` and says how its body is to follow (RFC 9112, section 6).
 ///
 /// A `Content-Length` that came along is passed on, and the body is held to it; a body of unknown length is sent in chunks.
-pub(super) fn write<B: Body>(request: &Request<B>, out: &mut Vec<u8>) -> Result<Framing, Contradiction> {
+pub(super) fn write<B: Body>(
+    request: &Request<B>,
+    added: Added<'_>,
+    out: &mut Vec<u8>,
+) -> Result<Framing, Contradiction> {
     let (headers, body) = (request.headers(), request.body());
     let announced = announced(headers)?;
     let framing = match (body.size_hint().exact(), announced) {
@@ -26,33 +31,26 @@ pub(super) fn write<B: Body>(request: &Request<B>, out: &mut Vec<u8>) -> Result<
         (Some(exact), None) => Framing::Length(exact),
         (None, None) => Framing::Chunked,
     };
-    out.reserve(
-        REQUEST_LINE + headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>(),
-    );
+    let visitors: usize = headers.iter().map(|(name, value)| line_length(name, value)).sum();
+    out.reserve(REQUEST_LINE + visitors + added.length());
     out.extend_from_slice(request.method().as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(request.uri().path_and_query().map_or("/", |target| target.as_str()).as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     for (name, value) in headers {
         if *name != TRANSFER_ENCODING {
-            line(out, name.as_str().as_bytes(), value.as_bytes());
+            write_line(out, name, value);
         }
     }
+    added.write(out);
     match framing {
         Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         Framing::Length(0) if announced.is_none() && !expects_content(request.method()) => {}
-        Framing::Length(length) if announced.is_none() => line(out, b"content-length", length.to_string().as_bytes()),
+        Framing::Length(length) if announced.is_none() => write_line(out, &CONTENT_LENGTH, &HeaderValue::from(length)),
         Framing::Length(_) => {}
     }
     out.extend_from_slice(b"\r\n");
     Ok(framing)
-}
-
-fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
 }
 
 /// What `Content-Length` says, if it is there.
@@ -75,7 +73,7 @@ mod tests {
 
     fn head<B: Body>(request: &Request<B>) -> (String, Framing) {
         let mut out = Vec::new();
-        let framing = write(request, &mut out).unwrap();
+        let framing = write(request, Added::default(), &mut out).unwrap();
         (String::from_utf8(out).unwrap(), framing)
     }
 
@@ -106,6 +104,6 @@ mod tests {
     #[test]
     fn two_lengths_are_none() {
         let request = Request::post("/").header("content-length", "5").body(Full::new(Bytes::from_static(b"four")));
-        assert!(write(&request.unwrap(), &mut Vec::new()).is_err());
+        assert!(write(&request.unwrap(), Added::default(), &mut Vec::new()).is_err());
     }
 }

@@ -1,0 +1,104 @@
+//! Headers that are made once for many requests: kept as pairs for HTTP/2, and as the lines that HTTP/1.1 writes.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// Headers that are the same for many requests.
+#[derive(Clone, Debug, Default)]
+pub struct ReadyHeaders {
+    pairs: Box<[(HeaderName, HeaderValue)]>,
+    lines: Box<[u8]>,
+}
+
+/// What the gateway says in a request besides what the visitor said. No name of it is among the visitor's headers, which the edge has
+/// seen to, so that it need not be looked for there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Added<'a> {
+    /// What was made before.
+    pub ready: &'a [&'a ReadyHeaders],
+    /// What is of this request alone.
+    pub more: &'a [(HeaderName, HeaderValue)],
+}
+
+impl ReadyHeaders {
+    /// These headers, in this order.
+    pub fn new(pairs: impl IntoIterator<Item = (HeaderName, HeaderValue)>) -> Self {
+        let pairs: Box<[_]> = pairs.into_iter().collect();
+        let mut lines = Vec::new();
+        for (name, value) in &pairs {
+            write_line(&mut lines, name, value);
+        }
+        Self { pairs, lines: lines.into_boxed_slice() }
+    }
+
+    /// The headers one by one.
+    pub fn pairs(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.pairs
+    }
+}
+
+impl<'a> Added<'a> {
+    /// The headers one by one.
+    pub fn pairs(&self) -> impl Iterator<Item = &'a (HeaderName, HeaderValue)> {
+        self.ready.iter().flat_map(|ready| ready.pairs.iter()).chain(self.more)
+    }
+
+    /// Sets them, as HTTP/2 needs it.
+    pub fn set(&self, headers: &mut HeaderMap) {
+        for (name, value) in self.pairs() {
+            headers.insert(name, value.clone());
+        }
+    }
+
+    /// Bytes of the lines, or a few more.
+    pub(super) fn length(&self) -> usize {
+        let ready: usize = self.ready.iter().map(|ready| ready.lines.len()).sum();
+        ready + self.more.iter().map(|(name, value)| line_length(name, value)).sum::<usize>()
+    }
+
+    /// Writes the lines, as HTTP/1.1 does.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        for ready in self.ready {
+            out.extend_from_slice(&ready.lines);
+        }
+        for (name, value) in self.more {
+            write_line(out, name, value);
+        }
+    }
+}
+
+/// Bytes of one line.
+pub(super) fn line_length(name: &HeaderName, value: &HeaderValue) -> usize {
+    name.as_str().len() + value.len() + 4
+}
+
+/// Writes one line (RFC 9112, section 5).
+pub(super) fn write_line(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(name: &'static str, value: &'static str) -> (HeaderName, HeaderValue) {
+        (HeaderName::from_static(name), HeaderValue::from_static(value))
+    }
+
+    #[test]
+    fn both_forms_say_the_same() {
+        let ready = ReadyHeaders::new([pair("x-a", "1"), pair("x-b", "2")]);
+        let (all, more) = ([&ready], [pair("x-c", "3")]);
+        let added = Added { ready: &all, more: &more };
+        let mut lines = Vec::new();
+        added.write(&mut lines);
+        assert_eq!(lines, b"x-a: 1\r\nx-b: 2\r\nx-c: 3\r\n");
+        assert_eq!(added.length(), lines.len());
+        let mut headers = HeaderMap::new();
+        added.set(&mut headers);
+        added.set(&mut headers);
+        assert_eq!(headers.len(), 3, "setting them again for another try adds nothing");
+    }
+}
