@@ -65,14 +65,14 @@ pub async fn login_with(site: &Site, visit: &Visit, parts: &Parts, name: &str) -
 /// What somebody without a session gets where one is needed: on to the provider when there is one, else to the page
 /// where they choose. Programs, `HEAD` and prefetches get 401 instead: a flow that nobody finishes is never begun.
 pub async fn begin_sign_in(site: &Site, visit: &Visit, parts: &Parts, return_to: &ReturnTo) -> Response<Body> {
-    let login = site.login_path(None, return_to);
+    let login = || site.login_path(None, return_to);
     if !may_begin(visit, parts) {
-        return page::unauthorized_json(visit, &login);
+        return page::unauthorized_json(visit, &login());
     }
     match site.offers.as_slice() {
         [] => page::not_found(visit),
         [only] => begin(site, visit, parts, only, Vec::new(), return_to).await,
-        _ => page::redirect(visit, onward_status(parts), &visit.site.at(&login)),
+        _ => page::redirect(visit, onward_status(parts), &visit.site.at(&login())),
     }
 }
 
@@ -93,13 +93,20 @@ async fn begin(
     parameters: Vec<(String, String)>,
     return_to: &ReturnTo,
 ) -> Response<Body> {
-    let provider = Arc::clone(&offer.provider);
-    let retry = retry_path(site, &offer.provider, &parameters, return_to);
-    let request = Begin { redirect_uri: site.redirect_uri(&visit.site, provider.name()), parameters };
-    match site.office.run(async move { provider.begin(request).await }).await {
+    let redirect_uri = site.redirect_uri(&visit.site, offer.provider.name());
+    let request = Begin { redirect_uri, parameters };
+    let begun = match offer.provider.begin_at_once(&request) {
+        Some(begun) => Ok(begun),
+        None => {
+            let (provider, request) = (Arc::clone(&offer.provider), request.clone());
+            site.office.run(async move { provider.begin(request).await }).await
+        }
+    };
+    let retry = || retry_path(site, &offer.provider, &request.parameters, return_to);
+    match begun {
         Ok(Ok(begun)) => depart(site, visit, parts, offer, begun, return_to),
-        Ok(Err(fault)) => provider_fault(visit, &fault, offer.provider.label(), &retry),
-        Err(cause) => dropped(visit, &cause, &retry),
+        Ok(Err(fault)) => provider_fault(visit, &fault, offer.provider.label(), &retry()),
+        Err(cause) => dropped(visit, &cause, &retry()),
     }
 }
 

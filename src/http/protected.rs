@@ -144,6 +144,14 @@ struct Bucket {
     only_disguised: Vec<Box<[u8]>>,
 }
 
+impl Bucket {
+    /// Whether `name` is another spelling of one that is fine as it is.
+    fn is_disguise(&self, name: &[u8]) -> bool {
+        let is_plain = self.only_disguised.iter().any(|other| **other == *name);
+        !is_plain && self.only_disguised.iter().any(|other| name.len() == other.len() && is_same(name, other))
+    }
+}
+
 impl ProtectedNames {
     /// The names we know of, and those that the config adds: own identity headers and the names of the chosen presets.
     pub fn new(
@@ -188,10 +196,7 @@ impl ProtectedNames {
         }
         bucket.families.iter().any(|family| name.len() >= family.len() && is_same(name, family))
             || bucket.names.iter().any(|other| name.len() == other.len() && is_same(name, other))
-            || bucket
-                .only_disguised
-                .iter()
-                .any(|other| name.len() == other.len() && name != &**other && is_same(name, other))
+            || bucket.is_disguise(name)
     }
 
     /// Deletes every protected header. For a message that has not been through the edge, which does this in its own pass.

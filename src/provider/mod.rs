@@ -16,7 +16,7 @@ use crate::session::flow::Pending;
 use crate::session::model::{Granted, Session, Tokens};
 
 /// What a sign-in begins with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Begin {
     /// Where the provider sends the browser back to.
     pub redirect_uri: String,
@@ -214,6 +214,15 @@ impl Provider {
     /// When the provider's metadata can't be had or trusted.
     pub async fn begin(&self, begin: Begin) -> Result<Begun, ProviderFault> {
         self.oidc.begin(begin).await
+    }
+
+    /// Begins a sign-in at once, without waiting for anyone; `None` when the provider was not heard of lately, and [`Self::begin`]
+    /// has to ask it first.
+    ///
+    /// # Errors
+    /// When no request can be made.
+    pub fn begin_at_once(&self, begin: &Begin) -> Option<Result<Begun, ProviderFault>> {
+        self.oidc.begin_at_once(begin)
     }
 
     /// Ends a sign-in: checks the answer (`iss` first), redeems the code, and verifies what comes back. The caller has

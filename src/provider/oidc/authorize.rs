@@ -34,17 +34,18 @@ pub(super) fn begin(
     metadata: &Metadata,
     begin: &Begin,
 ) -> Result<(String, Pending), Problem> {
-    let pending = Pending {
-        issuer: settings.issuer.clone(),
-        state: random::token()?,
-        nonce: random::token()?,
-        verifier: random::token()?,
-        redirect_uri: begin.redirect_uri.clone(),
-    };
+    let pending = pending(settings, begin)?;
     let parameters = parameters(&settings.authorization_parameters, &begin.parameters);
     let url = library::authorization_url(settings, metadata, &pending, &parameters)
         .map_err(|library::Unreadable| Problem::RedirectUri)?;
     Ok((url, pending))
+}
+
+/// What the answer to a request must match.
+pub(super) fn pending(settings: &ProviderSettings, begin: &Begin) -> Result<Pending, Problem> {
+    let [state, nonce, verifier] = random::tokens()?;
+    let (issuer, redirect_uri) = (settings.issuer.clone(), begin.redirect_uri.clone());
+    Ok(Pending { issuer, state, nonce, verifier, redirect_uri })
 }
 
 /// Why no request can be made.

@@ -5,6 +5,7 @@ mod authorize;
 mod calls;
 mod claims;
 mod client_auth;
+mod departure;
 mod discovery;
 mod end_session;
 mod id_token;
@@ -27,9 +28,10 @@ use crate::base::clock::Clock;
 use crate::config::settings::{ClientAuthentication, ProviderSettings};
 use crate::jose::algorithm::Algorithm;
 use crate::provider::oidc::calls::Calls;
+use crate::provider::oidc::departure::Departures;
 use crate::provider::oidc::discovery::Home;
 use crate::provider::oidc::id_token::Nonce;
-use crate::provider::oidc::known::Book;
+use crate::provider::oidc::known::{Book, Known};
 use crate::provider::{Answer, Begin, Begun, Outbound, ProviderFault, RefreshFault, Refreshed, SignedIn};
 use crate::session::flow::Pending;
 use crate::session::model::{Granted, Session, Tokens};
@@ -46,6 +48,7 @@ pub(crate) struct OpenIdProvider {
     max_age: Option<u64>,
     clock: Clock,
     book: Book,
+    departures: Departures,
 }
 
 impl OpenIdProvider {
@@ -85,7 +88,14 @@ impl OpenIdProvider {
             url,
             neighbours: outbound.neighbours,
         };
-        Ok(Self { algorithms, max_age, clock, book: Book::new(home, calls), settings })
+        Ok(Self {
+            algorithms,
+            max_age,
+            clock,
+            departures: Departures::default(),
+            book: Book::new(home, calls),
+            settings,
+        })
     }
 
     pub(super) const fn settings(&self) -> &ProviderSettings {
@@ -98,8 +108,29 @@ impl OpenIdProvider {
 
     pub(super) async fn begin(&self, begin: Begin) -> Result<Begun, ProviderFault> {
         let known = self.book.get_answering().await?;
-        let (url, pending) = authorize::begin(&self.settings, &known.metadata, &begin)
-            .map_err(|problem| ProviderFault::misconfigured(&self.settings.name, problem.to_string()))?;
+        self.depart(&known, &begin)
+    }
+
+    /// `None` when the provider has to be asked first.
+    pub(super) fn begin_at_once(&self, begin: &Begin) -> Option<Result<Begun, ProviderFault>> {
+        self.book.at_hand_answering().map(|known| self.depart(&known, begin))
+    }
+
+    fn depart(&self, known: &Arc<Known>, begin: &Begin) -> Result<Begun, ProviderFault> {
+        let misconfigured =
+            |problem: authorize::Problem| ProviderFault::misconfigured(&self.settings.name, problem.to_string());
+        // What a visitor adds makes a kind of its own, which is not worth keeping.
+        let is_usual = begin.parameters.is_empty();
+        if is_usual {
+            let pending = authorize::pending(&self.settings, begin).map_err(misconfigured)?;
+            if let Some(url) = self.departures.url(known, begin, &pending) {
+                return Ok(Begun { url, pending });
+            }
+        }
+        let (url, pending) = authorize::begin(&self.settings, &known.metadata, begin).map_err(misconfigured)?;
+        if is_usual {
+            self.departures.keep(known, begin, &pending, &url);
+        }
         Ok(Begun { url, pending })
     }
 

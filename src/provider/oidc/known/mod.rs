@@ -8,6 +8,7 @@
 //!    make us flood the provider (`OpenID` Connect Core 1.0, section 10.1.1).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -42,6 +43,7 @@ pub(super) struct Book {
     calls: Calls,
     known: ArcSwapOption<Known>,
     reading: Mutex<Reading>,
+    heard: Heard,
 }
 
 /// What the one that reads has to remember.
@@ -50,13 +52,32 @@ struct Reading {
     failed: Option<(Instant, ProviderFault)>,
     first_seen: Option<Metadata>,
     keys_asked: Option<Instant>,
-    heard: Option<Instant>,
+}
+
+/// When the provider was last heard of, to be asked by every thread without waiting.
+struct Heard {
+    since: Instant,
+    /// Milliseconds after `since`, and one; zero when it was never heard of.
+    at: AtomicU64,
+}
+
+impl Heard {
+    fn now(&self) {
+        let after = u64::try_from(instant().duration_since(self.since).as_millis()).unwrap_or(u64::MAX);
+        self.at.store(after.saturating_add(1), Ordering::Relaxed);
+    }
+
+    fn is_lately(&self) -> bool {
+        let Some(at) = self.at.load(Ordering::Relaxed).checked_sub(1) else { return false };
+        instant().duration_since(self.since) < Duration::from_millis(at).saturating_add(TRUST_IN_LIFE)
+    }
 }
 
 impl Book {
     /// An empty book.
     pub(super) fn new(home: Home, calls: Calls) -> Self {
-        Self { home, calls, known: ArcSwapOption::empty(), reading: Mutex::default() }
+        let heard = Heard { since: instant(), at: AtomicU64::new(0) };
+        Self { home, calls, known: ArcSwapOption::empty(), reading: Mutex::default(), heard }
     }
 
     /// Our line to the provider.
@@ -67,6 +88,11 @@ impl Book {
     /// What is known, without asking anyone.
     pub(super) fn at_hand(&self) -> Option<Arc<Known>> {
         self.known.load_full()
+    }
+
+    /// What is known of a provider that was heard of lately, without asking or waiting for anyone.
+    pub(super) fn at_hand_answering(&self) -> Option<Arc<Known>> {
+        if self.heard.is_lately() { self.at_hand() } else { None }
     }
 
     /// What is known; reads it when nothing is yet.
@@ -92,7 +118,7 @@ impl Book {
     pub(super) async fn get_answering(&self) -> Result<Arc<Known>, ProviderFault> {
         let known = self.get().await?;
         let mut reading = self.reading.lock().await;
-        if reading.heard.is_some_and(|when| when.elapsed() < TRUST_IN_LIFE) {
+        if self.heard.is_lately() {
             return Ok(known);
         }
         if let Some((when, fault)) = &reading.failed
@@ -109,7 +135,7 @@ impl Book {
             return Err(fault);
         }
         // Whatever else it said: it is there, and what was read and checked before goes on being used.
-        reading.heard = Some(instant());
+        self.heard.now();
         drop(reading);
         Ok(known)
     }
@@ -143,7 +169,7 @@ impl Book {
         match outcome {
             Ok(known) => {
                 reading.failed = None;
-                reading.heard = Some(instant());
+                self.heard.now();
                 let first = reading.first_seen.take();
                 reading.first_seen = Some(match first {
                     Some(first) => first.filled_from(&known.metadata),
