@@ -95,12 +95,11 @@ async fn begin(
 ) -> Response<Body> {
     let redirect_uri = site.redirect_uri(&visit.site, offer.provider.name());
     let request = Begin { redirect_uri, parameters };
-    let begun = match offer.provider.begin_at_once(&request) {
-        Some(begun) => Ok(begun),
-        None => {
-            let (provider, request) = (Arc::clone(&offer.provider), request.clone());
-            site.office.run(async move { provider.begin(request).await }).await
-        }
+    let begun = if let Some(begun) = offer.provider.begin_at_once(&request) {
+        Ok(begun)
+    } else {
+        let (provider, request) = (Arc::clone(&offer.provider), request.clone());
+        site.office.run(async move { provider.begin(request).await }).await
     };
     let retry = || retry_path(site, &offer.provider, &request.parameters, return_to);
     match begun {

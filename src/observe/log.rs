@@ -8,8 +8,7 @@ use std::io;
 use std::panic::{self, PanicHookInfo};
 
 use tracing::{Level, Metadata};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -34,7 +33,7 @@ pub struct BadFilter(String);
 /// # Errors
 /// When `filter` can't be read.
 pub fn start(shape: Shape, filter: &str) -> Result<(), BadFilter> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| BadFilter(error.to_string()))?;
+    let filter = filter.parse::<Targets>().map_err(|error| BadFilter(error.to_string()))?;
     let registry = tracing_subscriber::registry().with(filter).with(filter_fn(may_be_told));
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
     // The error says only that a subscriber stands already; then a hook does too.
@@ -99,7 +98,7 @@ mod tests {
         let kept = Kept::default();
         let writer = kept.clone();
         let lines = tracing_subscriber::fmt::layer().with_writer(move || writer.clone()).with_ansi(false);
-        let filter = EnvFilter::try_new("trace,hyper=trace").unwrap();
+        let filter = "trace,hyper=trace".parse::<Targets>().unwrap();
         let subscriber = tracing_subscriber::registry().with(filter).with(filter_fn(may_be_told)).with(lines);
         tracing::subscriber::with_default(subscriber, || {
             tracing::trace!(target: "hyper::proto", "one");

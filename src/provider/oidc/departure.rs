@@ -85,3 +85,42 @@ fn value<'v>(fresh: Fresh, pending: &'v Pending, challenge: &'v str) -> &'v str 
         Fresh::Challenge => challenge,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::rig::{metadata, settings};
+    use super::*;
+    use crate::jose::jwk::KeySet;
+    use crate::provider::oidc::authorize;
+
+    fn known() -> Arc<Known> {
+        let keys = KeySet::parse(br#"{"keys":[]}"#).unwrap();
+        Arc::new(Known { metadata: metadata("https://idp.example"), keys })
+    }
+
+    fn asked(redirect_uri: &str) -> Begin {
+        Begin { redirect_uri: redirect_uri.to_owned(), parameters: Vec::new() }
+    }
+
+    #[test]
+    fn a_pattern_gives_what_the_library_would_write() {
+        let (settings, known, departures) = (settings("https://idp.example"), known(), Departures::default());
+        let begin = asked("https://app.example/.auth/callback/corp");
+        let (first, pending) = authorize::begin(&settings, &known.metadata, &begin).unwrap();
+        assert_eq!(departures.url(&known, &begin, &pending), None, "nothing is kept yet");
+        departures.keep(&known, &begin, &pending, &first);
+        assert_eq!(departures.url(&known, &begin, &pending), Some(first));
+        let (second, other) = authorize::begin(&settings, &known.metadata, &begin).unwrap();
+        assert_eq!(departures.url(&known, &begin, &other), Some(second));
+    }
+
+    #[test]
+    fn other_metadata_and_other_redirect_uris_are_other_kinds() {
+        let (settings, departures) = (settings("https://idp.example"), Departures::default());
+        let (known, begin) = (known(), asked("https://app.example/.auth/callback/corp"));
+        let (url, pending) = authorize::begin(&settings, &known.metadata, &begin).unwrap();
+        departures.keep(&known, &begin, &pending, &url);
+        assert!(departures.url(&known, &asked("https://other.example/.auth/callback/corp"), &pending).is_none());
+        assert!(departures.url(&self::known(), &begin, &pending).is_none());
+    }
+}

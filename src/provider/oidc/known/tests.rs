@@ -17,9 +17,9 @@ fn asked(rig: &Rig) -> usize {
 
 /// As if nothing had been heard of the provider for a while, and no failure either.
 async fn forget(provider: &Provider) {
-    let mut reading = provider.oidc.book.reading.lock().await;
-    reading.heard = None;
-    reading.failed = None;
+    let book = &provider.oidc.book;
+    book.heard.at.store(0, Ordering::Relaxed);
+    book.reading.lock().await.failed = None;
 }
 
 /// As if the last failure were longer ago than it is passed on.
