@@ -1,4 +1,5 @@
-//! Who is asking: the session that the request's cookie holds, from this worker's table or by opening it.
+//! Who is asking: the session that the request's cookie holds, from this worker's table or by opening it, or whom a bearer token
+//! speaks for.
 
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
@@ -10,19 +11,21 @@ use super::table::Table;
 use crate::base::clock::Timestamp;
 use crate::endpoint::site::Site;
 use crate::identity::headers::IdentityHeaders;
+use crate::identity::principal::Principal;
+use crate::identity::vouched::Vouched;
 use crate::net::ready::ReadyHeaders;
 use crate::session::chunks::RawSession;
 use crate::session::cookie::{Broken, Opened, Reading};
 use crate::session::model::Session;
 
-/// A session that was opened here, with what is the same for each of its requests.
+/// Somebody whose credential was checked here, with what is the same for each of their requests.
 #[derive(Debug)]
 pub struct Recognised {
-    /// The session.
-    session: Session,
+    /// What they showed.
+    held: Held,
     /// An opaque name of the principal for logs.
     principal_id: String,
-    /// When it ends if its cookie is not renewed.
+    /// When it ends: a session's if its cookie is not renewed.
     ends: Timestamp,
     /// The epoch of ended sessions at which this one was last known not to be among them.
     asked: Cell<u64>,
@@ -32,7 +35,14 @@ pub struct Recognised {
     identity: Box<[OnceCell<ReadyHeaders>]>,
 }
 
-/// What a request's cookies say.
+/// What somebody showed. The two never mix: a session belongs to a browser, a token to whoever sends it.
+#[derive(Debug)]
+enum Held {
+    Session(Session),
+    Bearer(Vouched),
+}
+
+/// What a request's cookies say, or its bearer token.
 pub enum Credential {
     /// Nothing of ours.
     Absent,
@@ -40,6 +50,18 @@ pub enum Credential {
     Broken(Broken),
     /// A live session.
     Session(Rc<Recognised>),
+    /// A bearer token that holds.
+    Bearer(Rc<Recognised>),
+}
+
+impl Credential {
+    /// Whom it stands for.
+    pub const fn who(&self) -> Option<&Rc<Recognised>> {
+        match self {
+            Self::Session(who) | Self::Bearer(who) => Some(who),
+            Self::Absent | Self::Broken(_) => None,
+        }
+    }
 }
 
 impl Recognised {
@@ -53,7 +75,19 @@ impl Recognised {
             asked,
             renew_at: Cell::new(renew_at),
             identity: (0..upstreams).map(|_| OnceCell::new()).collect(),
-            session,
+            held: Held::Session(session),
+        }
+    }
+
+    /// Whoever a bearer token speaks for. Nothing is ever renewed for them.
+    pub fn bearer_of(vouched: Vouched, upstreams: usize) -> Self {
+        Self {
+            principal_id: vouched.principal.id(),
+            ends: vouched.until,
+            asked: Cell::new(0),
+            renew_at: Cell::new(Timestamp::from_seconds(u64::MAX)),
+            identity: (0..upstreams).map(|_| OnceCell::new()).collect(),
+            held: Held::Bearer(vouched),
         }
     }
 
@@ -66,16 +100,44 @@ impl Recognised {
         if self.asked.get() == epoch {
             return true;
         }
-        let is_alive = !site.ended.holds(&self.session.id);
+        let Held::Session(session) = &self.held else { return true };
+        let is_alive = !site.ended.holds(&session.id);
         if is_alive {
             self.asked.set(epoch);
         }
         is_alive
     }
 
-    /// The session.
-    pub const fn session(&self) -> &Session {
-        &self.session
+    /// The session; a bearer caller has none.
+    pub const fn session(&self) -> Option<&Session> {
+        match &self.held {
+            Held::Session(session) => Some(session),
+            Held::Bearer(_) => None,
+        }
+    }
+
+    /// What the bearer token says; somebody with a session has none.
+    pub const fn bearer(&self) -> Option<&Vouched> {
+        match &self.held {
+            Held::Session(_) => None,
+            Held::Bearer(vouched) => Some(vouched),
+        }
+    }
+
+    /// Who it is.
+    pub const fn principal(&self) -> &Principal {
+        match &self.held {
+            Held::Session(session) => &session.principal,
+            Held::Bearer(vouched) => &vouched.principal,
+        }
+    }
+
+    /// When they last proved who they are, if the provider said so.
+    pub const fn authenticated(&self) -> Option<Timestamp> {
+        match &self.held {
+            Held::Session(session) => session.authenticated,
+            Held::Bearer(vouched) => vouched.authenticated,
+        }
     }
 
     /// An opaque name of the principal for logs.
@@ -87,7 +149,7 @@ impl Recognised {
     pub fn identity(&self, index: usize, headers: &IdentityHeaders, request_id: &str) -> Option<&ReadyHeaders> {
         let cell = self.identity.get(index)?;
         Some(cell.get_or_init(|| {
-            let rendered = headers.render(&self.session.principal);
+            let rendered = headers.render(self.principal());
             if rendered.left_out > 0 {
                 tracing::warn!(
                     request_id,
@@ -155,8 +217,9 @@ impl Renewal {
         if !self.who.is_alive(site, now) {
             return Vec::new();
         }
+        let Held::Session(session) = &self.who.held else { return Vec::new() };
         self.who.renew_at.set(now.after(site.lifetimes.renew_after()));
-        let session = Session { used: now, ..self.who.session.clone() };
+        let session = Session { used: now, ..session.clone() };
         site.sessions.write(&session, &self.cookies, host, now).unwrap_or_else(|error| {
             tracing::warn!(%error, "a session could not be renewed; it ends at its idle time");
             Vec::new()

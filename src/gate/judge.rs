@@ -77,14 +77,11 @@ impl Gate {
         record.routed(route);
         let now = plan.site.clock.now();
         let credential = self.recognise(visit, parts, now);
-        let who = match &credential {
-            Credential::Session(recognised) => Some(Rc::clone(recognised)),
-            Credential::Absent | Credential::Broken(_) => None,
-        };
+        let who = credential.who().cloned();
         record.recognised(who.as_ref());
         let asker = Asker {
-            principal: who.as_ref().map(|who| &who.session().principal),
-            authenticated: who.as_ref().and_then(|who| who.session().authenticated),
+            principal: who.as_ref().map(|who| who.principal()),
+            authenticated: who.as_ref().and_then(|who| who.authenticated()),
             certificate: admitted.certificate.as_deref(),
             client: visit.client,
             method: parts.method.as_str(),

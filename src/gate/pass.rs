@@ -30,6 +30,7 @@ use crate::forward::upgrade::{self, Expected, VisitorSide};
 use crate::http::body::{Body, RequestBody, UpstreamBody};
 use crate::http::cookie_scan;
 use crate::http::grpc::is_grpc;
+use crate::identity::vouched::Binding;
 use crate::net::ready::{Added, ReadyHeaders};
 use crate::page;
 use crate::token::relay;
@@ -249,12 +250,29 @@ fn with_slash(admitted: &Admitted) -> String {
 
 fn token(plan: &UpstreamPlan, who: Option<&Recognised>, now: Timestamp) -> Result<Authorization, relay::TokenProblem> {
     match (plan.token, who) {
+        // A token that was for us is nobody else's unless the upstream asks for it (design, invariant 4).
+        (TokenSettings::None, Some(who)) if who.bearer().is_some() => Ok(Authorization::Nobodys),
         (TokenSettings::None, _) => Ok(Authorization::Visitors),
         (TokenSettings::AccessToken | TokenSettings::IdToken, None) => Ok(Authorization::Nobodys),
         (setting, Some(who)) => {
-            let value = relay::authorization(setting, &who.session().tokens, now)?;
+            // A bearer caller has no tokens but the one in the request.
+            let Some(session) = who.session() else { return relay_own(setting, who) };
+            let value = relay::authorization(setting, &session.tokens, now)?;
             Ok(value.map_or(Authorization::Nobodys, Authorization::Ours))
         }
+    }
+}
+
+/// What the upstream gets of a bearer caller: the very token of the request, as its `Authorization` has it. One that is bound to the
+/// caller's hands is of no use in ours.
+fn relay_own(setting: TokenSettings, who: &Recognised) -> Result<Authorization, relay::TokenProblem> {
+    match setting {
+        TokenSettings::None => Ok(Authorization::Nobodys),
+        TokenSettings::IdToken => Err(relay::TokenProblem::Missing("ID token")),
+        TokenSettings::AccessToken if who.bearer().is_some_and(|token| token.binding != Binding::default()) => {
+            Err(relay::TokenProblem::Bound)
+        }
+        TokenSettings::AccessToken => Ok(Authorization::Visitors),
     }
 }
 
@@ -271,7 +289,9 @@ async fn no_token(
     let Passage { admitted, route, who, now } = passage;
     let request_id = &*admitted.visit.request_id;
     record.decided("no_token");
-    let age = who.as_ref().map_or(Duration::MAX, |who| now.since(who.session().created));
+    let age = who
+        .as_ref()
+        .map_or(Duration::MAX, |who| who.session().map_or(Duration::ZERO, |session| now.since(session.created)));
     if matches!(problem, relay::TokenProblem::Expired) && age > SHORTEST_TOKEN_LIFE {
         tracing::info!(request_id, upstream = &*plan.name, %problem, "no token to send; asking for a new sign-in");
         return refuse::sign_in_again(&gate.plan.site, admitted, route, parts).await;

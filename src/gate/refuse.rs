@@ -74,7 +74,7 @@ pub async fn sign_in(
     };
     match credential {
         Credential::Broken(_) => page::with_cookies(response, site.sessions.clear(&parts.headers)),
-        Credential::Absent | Credential::Session(_) => response,
+        Credential::Absent | Credential::Session(_) | Credential::Bearer(_) => response,
     }
 }
 
@@ -97,7 +97,7 @@ pub async fn sign_in_again(site: &Site, admitted: &Admitted, route: &Route, part
 
 /// Signed in, but not admitted.
 pub fn forbidden(site: &Site, visit: &Visit, who: Option<&Recognised>, parts: &Parts) -> Response<Body> {
-    let principal = who.map(|who| &who.session().principal);
+    let principal = who.map(Recognised::principal);
     let name = principal.map(|principal| {
         let names = [&principal.preferred_username, &principal.email, &principal.name];
         names.into_iter().flatten().next().unwrap_or(&principal.subject).as_str()

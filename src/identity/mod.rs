@@ -4,3 +4,4 @@ pub mod headers;
 pub mod preset;
 pub mod principal;
 pub mod template;
+pub mod vouched;

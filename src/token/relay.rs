@@ -16,6 +16,9 @@ pub enum TokenProblem {
     /// The access token has ended: a new one, or a new sign-in, is needed first.
     #[error("the session's access token has ended")]
     Expired,
+    /// The caller's token is bound to the caller's key or certificate (RFC 9449, RFC 8705): from us the upstream could not take it.
+    #[error("the caller's token is bound to the caller; exchange it for one of the upstream's own")]
+    Bound,
     /// The token has a byte that no `Authorization` header may have.
     #[error("the session's {0} has a character that can't stand in a header")]
     Unwritable(&'static str),
