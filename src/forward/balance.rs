@@ -75,7 +75,7 @@ impl Upstream {
         match failure.unsent {
             Some(request) if self.places.len() > 1 => {
                 tracing::debug!(error = %failure.fault, "nothing was sent; trying another address");
-                self.attempt(self.pick(Some(first)), *request, added).await.map_err(|failure| failure.fault)
+                Box::pin(self.attempt(self.pick(Some(first)), *request, added)).await.map_err(|failure| failure.fault)
             }
             _ => Err(failure.fault),
         }
@@ -91,18 +91,17 @@ impl Upstream {
         if let Some(host) = &place.own_host {
             request.headers_mut().insert(HOST, host.clone());
         }
-        if self.places.len() == 1 {
-            let (answer, lease) = place.address.send(request, added).await?;
-            return Ok(Exchange { answer, lease, under_way: None });
-        }
-        let under_way = Some(place.under_way.enter());
+        let has_choice = self.places.len() > 1;
+        let under_way = has_choice.then(|| place.under_way.enter());
         match place.address.send(request, added).await {
             Ok((answer, lease)) => {
-                place.health.answered();
+                if has_choice {
+                    place.health.answered();
+                }
                 Ok(Exchange { answer, lease, under_way })
             }
             Err(failure) => {
-                if failure.fault.blames_the_address() {
+                if has_choice && failure.fault.blames_the_address() {
                     place.health.faulted();
                 }
                 Err(failure)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{TE, UPGRADE};
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 
 use super::http2;
 use super::patience::Waiting;
@@ -156,28 +156,23 @@ impl Address {
         };
         let mut may_repeat = true;
         loop {
-            let (unsent, here, cause) = if lease.is_http2() {
-                let spare = http2::spare(&mut request);
-                http2::adapt(&mut request, self.pool.is_tls());
-                let NoAnswer { fault, unsent } = match lease.send(request, added).await {
-                    Ok(response) => return Ok((response, lease)),
-                    Err(none) => none,
-                };
-                let untouched = unsent.is_some() || http2::was_not_processed(&fault);
-                (Some(spare).filter(|spare| untouched && spare.body().is_whole()), true, fault)
-            } else {
-                // `TE` is between two hops, and HTTP/1.1 upstreams get no trailers (RFC 9110, section 10.1.4).
-                let te = if request.body().passes_trailers() { request.headers_mut().remove(TE) } else { None };
-                let NoAnswer { fault, mut unsent } = match lease.send(request, added).await {
-                    Ok(response) => return Ok((response, lease)),
-                    Err(none) => none,
-                };
-                if let (Some(unsent), Some(te)) = (&mut unsent, te) {
-                    // Where it goes next may be spoken HTTP/2.
-                    unsent.headers_mut().insert(TE, te);
-                }
-                (unsent, lease.is_reused(), fault)
+            let (spare, te) = self.adapt(&mut request, &lease);
+            let NoAnswer { fault: cause, unsent } = match lease.send(request, added).await {
+                Ok(response) => return Ok((response, lease)),
+                Err(none) => none,
             };
+            let (unsent, here) = match spare {
+                Some(spare) => {
+                    let untouched = unsent.is_some() || http2::was_not_processed(&cause);
+                    (Some(*spare).filter(|spare| untouched && spare.body().is_whole()), true)
+                }
+                None => (unsent, lease.is_reused()),
+            };
+            let unsent = unsent.map(|mut unsent| {
+                // Where it goes next may be spoken HTTP/2.
+                unsent.headers_mut().extend(te.map(|te| (TE, te)));
+                unsent
+            });
             match unsent {
                 Some(unsent) if here && may_repeat => {
                     may_repeat = false;
@@ -190,6 +185,21 @@ impl Address {
                 unsent => return Err(Failure { fault: self.broken(cause, watch), unsent: unsent.map(Box::new) }),
             }
         }
+    }
+
+    /// Makes the request fit for the connection. Over HTTP/2 with a copy, which can be sent again; over HTTP/1.1 with the `TE` that it
+    /// goes without, since that is between two hops and HTTP/1.1 upstreams get no trailers (RFC 9110, section 10.1.4).
+    fn adapt(
+        &self,
+        request: &mut Request<RequestBody>,
+        lease: &Lease<RequestBody>,
+    ) -> (Option<Box<Request<RequestBody>>>, Option<HeaderValue>) {
+        if lease.is_http2() {
+            let spare = Box::new(http2::spare(request));
+            http2::adapt(request, self.pool.is_tls());
+            return (Some(spare), None);
+        }
+        (None, if request.body().passes_trailers() { request.headers_mut().remove(TE) } else { None })
     }
 
     fn unreachable(&self, cause: PoolError, unsent: Request<RequestBody>) -> Failure {

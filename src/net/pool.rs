@@ -302,7 +302,7 @@ where
                 let http1::NoAnswer { fault, unsent } = none;
                 NoAnswer { fault: Fault::Http1(fault), unsent }
             }),
-            Way::Shared(place, answer) => match place.sender().try_send_request(request).await {
+            Way::Shared(place, answer) => match Box::pin(place.sender().try_send_request(request)).await {
                 Ok(response) => {
                     let (head, incoming) = response.into_parts();
                     *answer = Some(incoming);
