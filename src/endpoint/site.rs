@@ -79,6 +79,18 @@ impl Site {
         if query.is_empty() { path } else { format!("{path}?{query}") }
     }
 
+    /// Whether `target` is below our own endpoints, however it is spelt.
+    fn is_own(&self, target: &ReturnTo, visit: &Visit) -> bool {
+        let text = target.as_str();
+        // A path without escapes is spelt in one way only, and dots were refused before.
+        if text.starts_with('/') && !text.contains('%') {
+            return self.owns(text.split(['?', '#']).next().unwrap_or_default());
+        }
+        Url::parse(&target.location(&visit.site)).is_ok_and(|url| {
+            url.origin() == visit.site.url().origin() && self.owns(&percent_decode_str(url.path()).decode_utf8_lossy())
+        })
+    }
+
     /// The redirect URI of a provider: one each, so that an answer tells by its path whose it is (RFC 9700, section 4.4.2.2).
     pub fn redirect_uri(&self, origin: &SiteOrigin, provider: &str) -> String {
         origin.at(&self.path(&format!("/callback/{provider}")))
@@ -96,10 +108,7 @@ impl Site {
         let root = || ReturnTo::parse("/", &[], &visit.site, &self.prefix);
         let Some(text) = text else { return root() };
         let target = ReturnTo::parse(text, &self.return_to_origins, &visit.site, &self.prefix);
-        let ours = Url::parse(&target.location(&visit.site)).is_ok_and(|url| {
-            url.origin() == visit.site.url().origin() && self.owns(&percent_decode_str(url.path()).decode_utf8_lossy())
-        });
-        if ours { root() } else { target }
+        if self.is_own(&target, visit) { root() } else { target }
     }
 
     /// The visitor's session, if it opens and is alive. Reading it here doesn't count as use.

@@ -82,15 +82,15 @@ pub async fn sign_in(
 pub async fn sign_in_again(site: &Site, admitted: &Admitted, route: &Route, parts: &Parts) -> Response<Body> {
     let visit = &admitted.visit;
     let return_to = return_to(site, visit, parts);
-    let login = site.login_path(None, &return_to);
+    let login = || site.login_path(None, &return_to);
     let is_readable = visit.caller == Caller::Browser;
     match route.signed_out {
-        SignedOut::Unauthorized => page::unauthorized(visit, &login),
+        SignedOut::Unauthorized => page::unauthorized(visit, &login()),
         // Asking for the head alone begins no flow; it learns where a flow would begin.
         SignedOut::Auto | SignedOut::Redirect if is_readable && parts.method == Method::HEAD => {
-            page::redirect(visit, StatusCode::FOUND, &visit.site.at(&login))
+            page::redirect(visit, StatusCode::FOUND, &visit.site.at(&login()))
         }
-        SignedOut::Redirect if !is_readable => page::redirect(visit, StatusCode::FOUND, &visit.site.at(&login)),
+        SignedOut::Redirect if !is_readable => page::redirect(visit, StatusCode::FOUND, &visit.site.at(&login())),
         SignedOut::Auto | SignedOut::Redirect => begin_sign_in(site, visit, parts, &return_to).await,
     }
 }

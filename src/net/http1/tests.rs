@@ -43,7 +43,7 @@ async fn exchanges_follow_each_other() {
     for body in ["one", "two"] {
         let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{body}");
         assert!(connection.is_quiet());
-        let (answered, _) = tokio::join!(ask(&mut connection), async {
+        let (answered, ()) = tokio::join!(ask(&mut connection), async {
             let mut heard = [0; 64];
             assert!(upstream.read(&mut heard).await.unwrap() > 0);
             upstream.write_all(answer.as_bytes()).await.unwrap();
