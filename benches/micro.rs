@@ -202,6 +202,7 @@ fn route(below: String, allow: Allow) -> RouteSettings {
         rewrite: None,
         allowances: PathAllowances::default(),
         body_bytes: None,
+        bearer: Vec::new(),
     }
 }
 

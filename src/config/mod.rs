@@ -3,6 +3,7 @@
 //! [`source::load_proving`] is the way in. `raw` turns every source into one tree whose values know where they came from,
 //! `check` turns the tree into [`settings::Settings`], and `problem` tells people what is wrong.
 
+mod bearer_settings;
 mod check;
 mod env;
 pub mod finding;

@@ -11,6 +11,7 @@ use http::Method;
 use ipnet::IpNet;
 use url::Url;
 
+pub use super::bearer_settings::{BearerSettings, Introspection, TokenFormat};
 pub use super::rule_settings::{Account, Allow, ClaimCondition, ClaimTest, Conditions, Pattern, Scalar};
 use super::secret::SecretSource;
 pub use super::store_settings::{
@@ -57,6 +58,8 @@ pub struct Settings {
     pub session: SessionSettings,
     /// Who signs people in, in the order of their names.
     pub providers: Vec<ProviderSettings>,
+    /// Whose access tokens callers may bring, in the order of their names.
+    pub bearer: Vec<BearerSettings>,
     /// What is behind us, in the order of their names.
     pub upstreams: Vec<UpstreamSettings>,
     /// Who may pass where; the one implied route when the config has none.
@@ -287,6 +290,9 @@ pub struct RouteSettings {
     pub allowances: PathAllowances,
     /// Bytes of a request body; the bound of [`LimitSettings`] when absent.
     pub body_bytes: Option<u64>,
+    /// Whose access tokens it takes beside sessions: indices into [`Settings::bearer`]. With none of them, `Authorization` is no
+    /// credential of ours.
+    pub bearer: Vec<usize>,
 }
 
 /// Bounds on what visitors send.

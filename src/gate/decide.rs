@@ -92,6 +92,7 @@ mod tests {
             rewrite: None,
             allowances: PathAllowances::default(),
             body_bytes: None,
+            bearer: None,
         })
     }
 

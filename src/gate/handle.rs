@@ -7,6 +7,8 @@ use http::request::Parts;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 
+use super::bearer::metadata;
+use super::bearer::table::TokenTable;
 use super::credential::{self, Credential, Recognised};
 use super::edge::{self, Admitted, Malformed};
 use super::introduce::{Introduction, Introductions};
@@ -32,6 +34,7 @@ pub struct Gate {
     pub(super) upstreams: Vec<Behind<Upstream>>,
     pub(super) tunnels: Tally,
     table: Table<Recognised>,
+    pub(super) tokens: TokenTable,
     introductions: Introductions,
     access: AccessLog,
 }
@@ -49,7 +52,8 @@ impl Gate {
             })
             .collect();
         let table = Table::new(plan.table_capacity);
-        Self { upstreams, tunnels, table, introductions: Introductions::default(), access, plan }
+        let tokens = TokenTable::new(plan.table_capacity);
+        Self { upstreams, tunnels, table, tokens, introductions: Introductions::default(), access, plan }
     }
 
     /// Answers one request.
@@ -128,7 +132,13 @@ impl Gate {
             record.decided("endpoint");
             return Box::pin(reception::answer(&plan.site, visit, &parts, body)).await;
         }
-        match self.judge(admitted, &parts, record) {
+        if let Some(bearer) = &plan.bearer
+            && let Some(document) = metadata::answer(bearer, &plan.routes, admitted, &parts)
+        {
+            record.decided("metadata");
+            return document;
+        }
+        match self.judge(admitted, &parts, record).await {
             Judged::Pass(passage) => pass::through(self, &passage, parts, body, visitor_side, record).await,
             Judged::Refused(refusal) => Box::pin(refusal.answer(&plan.site, admitted, &parts)).await,
         }

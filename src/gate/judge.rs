@@ -2,10 +2,12 @@
 
 use std::rc::Rc;
 
-use http::Response;
-use http::header::ORIGIN;
+use http::header::{AUTHORIZATION, ORIGIN, WWW_AUTHENTICATE};
 use http::request::Parts;
+use http::{Response, StatusCode};
 
+use super::bearer::challenge::{self, Denial};
+use super::bearer::{Acceptance, Desk};
 use super::credential::{Credential, Recognised};
 use super::decide::{Decision, decide};
 use super::edge::Admitted;
@@ -13,7 +15,8 @@ use super::handle::Gate;
 use super::pass::Passage;
 use super::record::Record;
 use super::refuse;
-use super::route::{Lookup, Route};
+use super::route::{Lookup, Other, Route};
+use crate::base::clock::Timestamp;
 use crate::endpoint::site::Site;
 use crate::http::body::Body;
 use crate::http::visit::Visit;
@@ -56,11 +59,18 @@ pub enum Refusal<'a> {
     Forbidden(Option<Rc<Recognised>>),
     /// Another site's page opens a WebSocket in somebody's name.
     ForeignOrigin,
+    /// Whoever asks brought a token, and it is not taken, or not admitted.
+    Bearer {
+        /// What the route takes.
+        acceptance: &'a Acceptance,
+        /// Why.
+        denial: Box<Denial>,
+    },
 }
 
 impl Gate {
     /// Judges a request that the edge admitted, and whose path is not one of our endpoints'.
-    pub fn judge<'a>(&'a self, admitted: &'a Admitted, parts: &Parts, record: &mut Record) -> Judged<'a> {
+    pub async fn judge<'a>(&'a self, admitted: &'a Admitted, parts: &Parts, record: &mut Record) -> Judged<'a> {
         let plan = &*self.plan;
         let visit = &admitted.visit;
         let (route, also) = match plan.routes.lookup(visit.site.host(), &parts.method, &admitted.path) {
@@ -76,7 +86,13 @@ impl Gate {
         };
         record.routed(route);
         let now = plan.site.clock.now();
-        let credential = self.recognise(visit, parts, now);
+        let credential = match self.credential(route, &also, admitted, parts, now).await {
+            Ok(credential) => credential,
+            Err((acceptance, denial)) => {
+                record.decided(denial.name());
+                return Judged::Refused(Refusal::Bearer { acceptance, denial });
+            }
+        };
         let who = credential.who().cloned();
         record.recognised(who.as_ref());
         let asker = Asker {
@@ -99,10 +115,20 @@ impl Gate {
                 "report only: the rule would have refused this request"
             );
         }
+        // A program is told what its token lacks, and sent nowhere.
+        if let (Some(acceptance), Credential::Bearer(who)) = (&route.bearer, &credential)
+            && !decision.passes()
+        {
+            let denial = match decision {
+                Decision::StepUp(wanted) => Denial::step_up(wanted),
+                _ => Denial::forbidden(acceptance, &who.principal().scopes),
+            };
+            return Judged::Refused(Refusal::Bearer { acceptance, denial: Box::new(denial) });
+        }
         match decision {
             Decision::Pass | Decision::Reported
                 if admitted.websocket
-                    && (who.is_some() || admitted.certificate.is_some())
+                    && (matches!(credential, Credential::Session(_)) || admitted.certificate.is_some())
                     && !is_own_origin(parts, visit) =>
             {
                 record.decided("foreign_origin");
@@ -116,6 +142,39 @@ impl Gate {
     }
 }
 
+impl Gate {
+    /// What the request brings to show who asks: a token where its route takes tokens, else a session.
+    async fn credential<'a>(
+        &self,
+        route: &'a Route,
+        also: &[Other<'a>],
+        admitted: &Admitted,
+        parts: &Parts,
+        now: Timestamp,
+    ) -> Result<Credential, (&'a Acceptance, Box<Denial>)> {
+        if let (Some(acceptance), Some(plan)) = (&route.bearer, &self.plan.bearer)
+            && parts.headers.contains_key(AUTHORIZATION)
+        {
+            let desk = Desk { plan, site: &self.plan.site, table: &self.tokens, upstreams: self.upstreams.len() };
+            let caller = desk.recognise(acceptance, admitted, parts, now);
+            let caller = Box::pin(caller).await.map_err(|denial| (acceptance, Box::new(denial)))?;
+            if let Some(who) = caller {
+                // Every reading of the path has to take the token.
+                let issuer = who.bearer().map(|vouched| vouched.issuer);
+                let takes = |other: &Other<'_>| {
+                    other.route.bearer.as_ref().zip(issuer).is_some_and(|(others, issuer)| others.takes(issuer))
+                };
+                return if also.iter().all(takes) {
+                    Ok(Credential::Bearer(who))
+                } else {
+                    Err((acceptance, Box::new(Denial::elsewhere())))
+                };
+            }
+        }
+        Ok(self.recognise(&admitted.visit, parts, now))
+    }
+}
+
 impl Refusal<'_> {
     /// Says no to the visitor, in their language.
     pub async fn answer(self, site: &Site, admitted: &Admitted, parts: &Parts) -> Response<Body> {
@@ -124,10 +183,17 @@ impl Refusal<'_> {
             Self::OddPath => refuse::odd_path(visit),
             Self::NoRoute => refuse::no_route(visit),
             Self::SignIn { route, credential, wanted: _ } => {
-                refuse::sign_in(site, admitted, route, &credential, parts).await
+                let mut response = refuse::sign_in(site, admitted, route, &credential, parts).await;
+                if let Some(acceptance) =
+                    route.bearer.as_ref().filter(|_| response.status() == StatusCode::UNAUTHORIZED)
+                {
+                    response.headers_mut().insert(WWW_AUTHENTICATE, challenge::invitation(acceptance, &visit.site));
+                }
+                response
             }
             Self::StepUp { who, .. } | Self::Forbidden(who) => refuse::forbidden(site, visit, who.as_deref(), parts),
             Self::ForeignOrigin => refuse::foreign_origin(visit),
+            Self::Bearer { acceptance, denial } => denial.answer(acceptance, visit),
         }
     }
 }

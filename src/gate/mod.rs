@@ -3,6 +3,7 @@
 //! `handle` tells the story; `edge` makes one canonical request or refuses it, `client` finds who really calls, `judge` asks `route` for
 //! the rule, `credential` for the person and `decide` for the answer, `refuse` says no, `pass` says yes, `record` writes it down.
 
+pub mod bearer;
 pub mod client;
 pub mod credential;
 pub mod decide;

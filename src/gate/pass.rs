@@ -11,6 +11,7 @@ use http::{Response, StatusCode, Version, response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+use super::bearer::DPOP;
 use super::credential::{self, Recognised};
 use super::edge::Admitted;
 use super::handle::Gate;
@@ -148,6 +149,9 @@ async fn application(
     let over_http2 = admitted.websocket && parts.version == Version::HTTP_2;
     let expected = over_http2.then(|| upgrade::begin_for_http2(&mut parts.headers));
 
+    if who.as_ref().is_some_and(|who| who.bearer().is_some()) {
+        parts.headers.remove(&DPOP);
+    }
     cookie_scan::strip(&mut parts.headers, |name| site.sessions.is_ours(name));
     let introduction = gate.introduction(admitted);
     let identity = who.as_ref().and_then(|who| who.identity(route.upstream, &plan.identity, &visit.request_id));

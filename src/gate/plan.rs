@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+use super::bearer::BearerPlan;
 use super::edge::EdgeRules;
 use super::route::RouteTable;
 use crate::base::tally::Tally;
@@ -30,6 +31,8 @@ pub struct Plan {
     pub routes: RouteTable,
     /// What is behind us; routes name them by index.
     pub upstreams: Vec<UpstreamPlan>,
+    /// What routes that take access tokens share; absent when the config has nobody whose tokens to take.
+    pub bearer: Option<BearerPlan>,
     /// Bytes of a request body; unbounded when absent.
     pub body_limit: Option<u64>,
     /// How long a request body may stand still.

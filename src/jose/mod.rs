@@ -4,5 +4,6 @@ pub mod algorithm;
 pub mod json;
 pub mod jwk;
 pub mod jws;
+pub mod proof;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -1,5 +1,6 @@
 //! Floor 3: who signs people in. Speaks to providers; never sees a visitor's request.
 
+pub mod bearer;
 pub mod neighbours;
 pub mod oidc;
 

@@ -8,6 +8,8 @@ use crate::base::clock::Clock;
 use crate::base::office::Office;
 use crate::config::settings::{ProviderSettings, Settings};
 use crate::endpoint::site::{Offer, Site};
+use crate::gate::bearer::BearerPlan;
+use crate::gate::bearer::replay::Replays;
 use crate::gate::edge::EdgeRules;
 use crate::gate::route::{RouteTable, RouteTie};
 use crate::gate::{Plan, UpstreamPlan};
@@ -17,6 +19,7 @@ use crate::identity::headers::{IdentityError, protected_names};
 use crate::identity::preset::PresetError;
 use crate::net::outbound_proxy::{Proxies, ProxyFault};
 use crate::net::tls_client::TlsClientFault;
+use crate::provider::bearer::TokenIssuers;
 use crate::provider::neighbours::Neighbours;
 use crate::provider::{Outbound, Provider, ProviderFault};
 use crate::seal::keyring::{KeyError, Keyring};
@@ -79,6 +82,7 @@ pub fn assemble(settings: &Settings, office: &Office) -> Result<Plan, PlanError>
         },
         routes: RouteTable::compile(&settings.routes)?,
         upstreams: upstreams(settings, office)?,
+        bearer: bearer(settings, office)?,
         body_limit: settings.limits.body_bytes,
         body_timeout: settings.limits.body_timeout,
         table_capacity: TABLE_CAPACITY,
@@ -112,11 +116,27 @@ fn site(settings: &Settings, office: &Office) -> Result<Site, PlanError> {
     })
 }
 
-fn offers(settings: &Settings, office: &Office) -> Result<Vec<Offer>, PlanError> {
-    let environment: BTreeMap<String, String> = std::env::vars_os()
+fn bearer(settings: &Settings, office: &Office) -> Result<Option<BearerPlan>, PlanError> {
+    if settings.bearer.is_empty() {
+        return Ok(None);
+    }
+    let outbound = outbound(settings, &environment())?;
+    let issuers = Arc::new(TokenIssuers::new(&settings.bearer, &Clock::System, &outbound)?);
+    for task in issuers.keep_fresh() {
+        office.start(task);
+    }
+    let certificates = settings.tls.as_ref().is_some_and(|tls| tls.clients.is_some());
+    Ok(Some(BearerPlan { issuers, replays: Replays::default(), certificates }))
+}
+
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    let outbound = outbound(settings, &environment)?;
+        .collect()
+}
+
+fn offers(settings: &Settings, office: &Office) -> Result<Vec<Offer>, PlanError> {
+    let outbound = outbound(settings, &environment())?;
     settings.providers.iter().map(|provider| offer(provider, &outbound, office)).collect()
 }
 

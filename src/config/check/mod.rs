@@ -4,6 +4,7 @@
 mod address;
 mod answer;
 mod application;
+mod bearer;
 mod claim_rule;
 mod files;
 mod health;
@@ -55,8 +56,9 @@ pub(super) fn settings(root: &Node, context: &Context<'_>) -> Option<Settings> {
     let limits = site::limits(&table);
     let session = session::session(&table, &limits, context);
     let providers = provider::providers(&table, context);
+    let bearers = bearer::bearers(&table, &providers, context);
     let upstreams = upstream::upstreams(&table, context.report);
-    let routes = route::routes(&table, &route::Names::new(&providers, &upstreams), &prefix);
+    let routes = route::routes(&table, &route::Names::new(&providers, &bearers, &upstreams), &prefix);
     let upstreams: Vec<UpstreamSettings> = upstreams.into_iter().filter_map(|upstream| upstream.settings).collect();
     tls::check_use(&table, tls.as_ref(), &routes, &upstreams);
     let return_to_origins = site::return_to_origins(&table);
@@ -71,6 +73,7 @@ pub(super) fn settings(root: &Node, context: &Context<'_>) -> Option<Settings> {
         trusted_proxies,
         session,
         providers: providers.into_iter().filter_map(|provider| provider.settings).collect(),
+        bearer: bearers.into_iter().filter_map(|bearer| bearer.settings).collect(),
         upstreams,
         routes,
         return_to_origins,

@@ -18,7 +18,8 @@ use crate::config::settings::{ClientAuthentication, ProviderSettings, UserInfo};
 
 /// Signature algorithms that an ID token may have: asymmetric ones alone (RFC 7518, section 3.1; RFC 8037, section 3.1).
 /// An HMAC would make our client secret, or a public key taken for one, the key to every identity.
-const ALGORITHMS: [&str; 9] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
+pub(super) const ALGORITHMS: [&str; 9] =
+    ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
 
 /// Parameters of the authorization request that the flow itself sets, or that would carry others past its checks.
 const OWN_PARAMETERS: [&str; 16] = [
@@ -77,17 +78,14 @@ fn provider(name: &str, table: &Table<'_>, context: &Context<'_>) -> Option<Prov
     let label = table.text("label", "a text for the sign-in page");
     let issuer = issuer(table, &preset);
     let client_id = client_id(table);
-    let (client_secret, client_authentication) = client(table, context);
+    let (client_secret, client_authentication) = client(table, "providers.*.client_secret", context);
     let scopes = scopes(table).unwrap_or_else(|| preset.scopes.clone());
     let signing_algorithms = algorithms(table);
     let userinfo = table.choice(
         "userinfo",
         &[("always", UserInfo::Always), ("if-missing", UserInfo::IfMissing), ("never", UserInfo::Never)],
     );
-    let groups = table.node("groups_claim").and_then(|node| claim(node, "groups_claim", table.report()));
-    let roles = table.items("roles_claims", "a list of claims such as [\"realm_access.roles\"]");
-    let roles: Option<Vec<ClaimPath>> =
-        roles.map(|roles| roles.iter().filter_map(|node| claim(node, "roles_claims", table.report())).collect());
+    let ClaimPlaces { groups, roles } = claim_places(table);
     let authorization_parameters = parameters(table).unwrap_or_else(|| preset.authorization_parameters.clone());
     let allowed_login_parameters = table.each("allowed_login_parameters", "a list of parameters", parameter_name);
     let ca = files::certificates(table, "ca");
@@ -119,21 +117,25 @@ fn provider(name: &str, table: &Table<'_>, context: &Context<'_>) -> Option<Prov
     })
 }
 
+/// Where groups and roles stand in the claims, as far as a table says so.
+pub(super) struct ClaimPlaces {
+    pub(super) groups: Option<ClaimPath>,
+    pub(super) roles: Option<Vec<ClaimPath>>,
+}
+
+/// `groups_claim` and `roles_claims`.
+pub(super) fn claim_places(table: &Table<'_>) -> ClaimPlaces {
+    let groups = table.node("groups_claim").and_then(|node| claim(node, "groups_claim", table.report()));
+    let roles = table.items("roles_claims", "a list of claims such as [\"realm_access.roles\"]");
+    let roles =
+        roles.map(|roles| roles.iter().filter_map(|node| claim(node, "roles_claims", table.report())).collect());
+    ClaimPlaces { groups, roles }
+}
+
 /// The issuer identifier: https, no query, no fragment (`OpenID` Connect Discovery 1.0, section 2). Kept byte for byte.
 fn issuer(table: &Table<'_>, preset: &Preset) -> Option<String> {
     let example = &preset.issuer_example;
-    let given = table.parse("issuer", &format!("a URL such as \"{example}\""), |text| {
-        let url = address::web_url(text)?;
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(Wrong::new("an issuer has no query and no fragment")
-                .note(format!("write it as the provider's metadata does: \"{example}\"")));
-        }
-        if url.scheme() == "http" && !address::is_loopback(&url) {
-            return Err(Wrong::new("the issuer is plain http, so anyone on the way could sign in as anyone")
-                .note("write its https URL; http is for localhost alone"));
-        }
-        Ok(text.to_owned())
-    });
+    let given = table.parse("issuer", &format!("a URL such as \"{example}\""), |text| issuer_of(text, example));
     if table.has("issuer") {
         return given;
     }
@@ -141,6 +143,24 @@ fn issuer(table: &Table<'_>, preset: &Preset) -> Option<String> {
         table.missing("issuer", &format!("the provider's issuer: issuer = \"{example}\""));
     }
     preset.issuer.clone()
+}
+
+/// An issuer identifier of which no example is known.
+pub(super) fn issuer_url(text: &str) -> Result<String, Wrong> {
+    issuer_of(text, "https://login.example.com")
+}
+
+fn issuer_of(text: &str, example: &str) -> Result<String, Wrong> {
+    let url = address::web_url(text)?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(Wrong::new("an issuer has no query and no fragment")
+            .note(format!("write it as the provider's metadata does: \"{example}\"")));
+    }
+    if url.scheme() == "http" && !address::is_loopback(&url) {
+        return Err(Wrong::new("the issuer is plain http, so anyone on the way could sign in as anyone")
+            .note("write its https URL; http is for localhost alone"));
+    }
+    Ok(text.to_owned())
 }
 
 fn client_id(table: &Table<'_>) -> Option<String> {
@@ -152,10 +172,14 @@ fn client_id(table: &Table<'_>) -> Option<String> {
 }
 
 /// Secret and method belong together (`OpenID` Connect Core 1.0, section 9).
-fn client(table: &Table<'_>, context: &Context<'_>) -> (Option<SecretSource>, ClientAuthentication) {
+pub(super) fn client(
+    table: &Table<'_>,
+    pattern: &str,
+    context: &Context<'_>,
+) -> (Option<SecretSource>, ClientAuthentication) {
     let secret = table
         .node("client_secret")
-        .and_then(|node| secret::read(node, "client_secret", "providers.*.client_secret", context))
+        .and_then(|node| secret::read(node, "client_secret", pattern, context))
         .map(|found| found.source);
     let method = table.choice(
         "client_authentication",
@@ -201,7 +225,7 @@ fn scopes(table: &Table<'_>) -> Option<Vec<String>> {
     Some(scopes)
 }
 
-fn algorithms(table: &Table<'_>) -> Vec<String> {
+pub(super) fn algorithms(table: &Table<'_>) -> Vec<String> {
     let all = || ALGORITHMS.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let given = table.each("signing_algorithms", "a list of algorithms such as [\"RS256\"]", |text| {
         if ALGORITHMS.contains(&text) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::Method;
 
+use super::bearer;
 use super::names;
 use super::pattern;
 use super::provider;
@@ -18,15 +19,24 @@ use crate::config::settings::{Allow, Conditions, PathAllowances, PathPattern, Ro
 
 /// The names that a route may speak of.
 pub(super) struct Names<'n> {
-    providers: Vec<&'n str>,
+    bearers: Vec<&'n str>,
+    /// Providers, and issuers of tokens where nobody signs in.
+    vouchers: Vec<&'n str>,
     upstreams: Vec<&'n str>,
 }
 
 impl<'n> Names<'n> {
-    /// The names of all providers and upstreams, those with mistakes too.
-    pub(super) fn new(providers: &'n [provider::Named], upstreams: &'n [upstream::Named]) -> Self {
+    /// The names of all of them, those with mistakes too.
+    pub(super) fn new(
+        providers: &'n [provider::Named],
+        bearers: &'n [bearer::Named],
+        upstreams: &'n [upstream::Named],
+    ) -> Self {
+        let mut vouchers: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
+        vouchers.extend(bearers.iter().filter(|bearer| !bearer.is_provider).map(|bearer| bearer.name.as_str()));
         Self {
-            providers: providers.iter().map(|provider| provider.name.as_str()).collect(),
+            bearers: bearers.iter().map(|bearer| bearer.name.as_str()).collect(),
+            vouchers,
             upstreams: upstreams.iter().map(|upstream| upstream.name.as_str()).collect(),
         }
     }
@@ -88,6 +98,7 @@ fn implied(root: &Table<'_>, names: &Names<'_>) -> Vec<RouteSettings> {
         rewrite: None,
         allowances: PathAllowances::default(),
         body_bytes: None,
+        bearer: (0..names.bearers.len()).collect(),
     }]
 }
 
@@ -101,7 +112,7 @@ fn asks_for_sign_in(allow: &Allow) -> bool {
 }
 
 fn need_provider(root: &Table<'_>, names: &Names<'_>) {
-    if names.providers.is_empty() && (!root.has("providers") || root.report().is_clean_at(&root.place("providers"))) {
+    if names.vouchers.is_empty() && (!root.has("providers") || root.report().is_clean_at(&root.place("providers"))) {
         root.missing("providers", "who signs people in: [providers.corp] with issuer, client_id and client_secret");
     }
 }
@@ -119,11 +130,11 @@ fn route(node: &Node, names: &Names<'_>, prefix: &str, root: &Table<'_>) -> Opti
         table.missing("path", "its paths: path = \"/*\" for everything");
     }
     let methods = methods(&table);
-    let allow = table.node("allow").and_then(|node| rule::allow(node, &names.providers, root.report()));
+    let allow = table.node("allow").and_then(|node| rule::allow(node, &names.vouchers, root.report()));
     if !table.has("allow") {
         table.missing("allow", "who may pass: allow = \"signed-in\"");
     }
-    let deny = table.node("deny").map(|node| rule::deny(node, &names.providers, root.report()));
+    let deny = table.node("deny").map(|node| rule::deny(node, &names.vouchers, root.report()));
     let report_only = table.flag("report_only", false);
     let signed_out = table.choice(
         "signed_out",
@@ -137,6 +148,7 @@ fn route(node: &Node, names: &Names<'_>, prefix: &str, root: &Table<'_>) -> Opti
         empty_segments: table.flag("empty_segments", false),
     };
     let body_bytes = table.size("body_bytes", super::site::BODY_BYTES);
+    let bearer = bearer::of_route(&table, &names.bearers);
     if allow == Some(Allow::Everyone) && matches!(signed_out, Some(SignedOut::Redirect | SignedOut::Unauthorized)) {
         let wrong = Wrong::new("`signed_out` has no effect where everyone may pass").note("leave it out");
         root.report().warn(table.place("signed_out"), wrong);
@@ -161,6 +173,7 @@ fn route(node: &Node, names: &Names<'_>, prefix: &str, root: &Table<'_>) -> Opti
         rewrite,
         allowances,
         body_bytes,
+        bearer: bearer.unwrap_or_default(),
     })
 }
 

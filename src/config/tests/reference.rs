@@ -62,7 +62,7 @@ fn collect(value: &::toml::Value, pattern: &str, written: &mut BTreeSet<String>)
             for (key, value) in table {
                 let inner = match pattern {
                     "" => key.clone(),
-                    "providers" | "upstreams" | "routes[].allow.claims" => format!("{pattern}.*"),
+                    "providers" | "bearer" | "upstreams" | "routes[].allow.claims" => format!("{pattern}.*"),
                     "providers.*.authorization_parameters" | "upstreams.*.headers" => continue,
                     _ => format!("{pattern}.{key}"),
                 };

@@ -17,6 +17,7 @@ use http::Method;
 
 use crate::config::settings::{PathAllowances, PathPattern, RouteSettings, SignedOut};
 use crate::forward::rewrite::Rewrite;
+use crate::gate::bearer::Acceptance;
 use crate::http::path::CanonicalPath;
 use crate::policy::rule::Rule;
 
@@ -39,6 +40,8 @@ pub struct Route {
     pub allowances: PathAllowances,
     /// Bytes of a request body; the plan's bound when absent.
     pub body_bytes: Option<u64>,
+    /// Whose access tokens it takes; none's when absent, and `Authorization` is no credential of ours then.
+    pub bearer: Option<Acceptance>,
 }
 
 /// The route of another reading of a path.
@@ -110,6 +113,7 @@ impl RouteTable {
                 rewrite: setting.rewrite.as_ref().map(Rewrite::compile),
                 allowances: setting.allowances,
                 body_bytes: setting.body_bytes,
+                bearer: Acceptance::compile(setting),
             }));
         }
         Ok(table)

@@ -24,6 +24,7 @@ fn setting(host: Option<&str>, path: &str, methods: &[Method]) -> RouteSettings 
         rewrite: None,
         allowances: PathAllowances::default(),
         body_bytes: None,
+        bearer: Vec::new(),
     }
 }
 

@@ -50,6 +50,7 @@ pub enum JwsFault {
 /// A signed token whose form is right. Nothing in it may be believed before [`Jws::verify`].
 pub struct Jws<'a> {
     algorithm: Algorithm,
+    kind: Option<String>,
     key_id: Option<String>,
     claims: Map<String, Value>,
     signed: &'a str,
@@ -63,6 +64,15 @@ impl<'a> Jws<'a> {
     /// # Errors
     /// When one of the rules above is broken.
     pub fn parse(token: &'a str, longest: usize, kinds: &[&str]) -> Result<Self, JwsFault> {
+        Self::parse_with_header(token, longest, kinds).map(|(_, jws)| jws)
+    }
+
+    /// The same, with the header: for the one kind of token that brings its own key ([`super::proof`]).
+    pub(super) fn parse_with_header(
+        token: &'a str,
+        longest: usize,
+        kinds: &[&str],
+    ) -> Result<(Map<String, Value>, Self), JwsFault> {
         if token.len() > longest {
             return Err(JwsFault::TooLong);
         }
@@ -74,19 +84,24 @@ impl<'a> Jws<'a> {
         // A fourth dot would be left in `claims`, where base64url has no place for it.
         let header = parse_object(&part(header)?).map_err(JwsFault::Header)?;
         let (claims, signature) = (part(claims)?, part(signature)?);
-        let algorithm = check_header(&header, kinds)?;
+        let (algorithm, kind) = check_header(&header, kinds)?;
         let key_id = match header.get("kid") {
             None => None,
             Some(Value::String(id)) if id.len() <= MAX_KEY_ID => Some(id.clone()),
             Some(_) => return Err(JwsFault::KeyId),
         };
         let claims = parse_object(&claims).map_err(JwsFault::Claims)?;
-        Ok(Self { algorithm, key_id, claims, signed, signature })
+        Ok((header, Self { algorithm, kind, key_id, claims, signed, signature }))
     }
 
     /// `alg`.
     pub const fn algorithm(&self) -> Algorithm {
         self.algorithm
+    }
+
+    /// `typ` in lower case, without `application/`; absent when the token says nothing of its kind.
+    pub fn kind(&self) -> Option<&str> {
+        self.kind.as_deref()
     }
 
     /// `kid`, to be compared with the ids of keys at hand and used for nothing else.
@@ -114,21 +129,24 @@ fn part(text: &str) -> Result<Vec<u8>, JwsFault> {
     URL_SAFE_NO_PAD.decode(text).map_err(|_| JwsFault::NotCompact)
 }
 
-fn check_header(header: &Map<String, Value>, kinds: &[&str]) -> Result<Algorithm, JwsFault> {
+fn check_header(header: &Map<String, Value>, kinds: &[&str]) -> Result<(Algorithm, Option<String>), JwsFault> {
     if header.contains_key("crit") || header.contains_key("b64") {
         return Err(JwsFault::Extension);
     }
     if header.contains_key("cty") {
         return Err(JwsFault::Kind);
     }
+    let mut bare = None;
     if let Some(kind) = header.get("typ") {
         let kind = kind.as_str().ok_or(JwsFault::Kind)?.to_ascii_lowercase();
-        let bare = kind.strip_prefix("application/").unwrap_or(&kind);
-        if !kinds.iter().any(|known| known.eq_ignore_ascii_case(bare)) {
+        let kind = kind.strip_prefix("application/").unwrap_or(&kind);
+        if !kinds.iter().any(|known| known.eq_ignore_ascii_case(kind)) {
             return Err(JwsFault::Kind);
         }
+        bare = Some(kind.to_owned());
     }
-    header.get("alg").and_then(Value::as_str).and_then(Algorithm::from_name).ok_or(JwsFault::Algorithm)
+    let algorithm = header.get("alg").and_then(Value::as_str).and_then(Algorithm::from_name);
+    Ok((algorithm.ok_or(JwsFault::Algorithm)?, bare))
 }
 
 #[cfg(test)]

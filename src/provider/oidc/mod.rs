@@ -2,6 +2,7 @@
 
 mod answer;
 mod authorize;
+pub(super) mod bearer;
 mod calls;
 mod claims;
 mod client_auth;
@@ -224,7 +225,7 @@ impl OpenIdProvider {
 
 /// An issuer identifier is an `https` URL without query and fragment (`OpenID` Connect Core 1.0, section 1.2). Plain `http`
 /// is for a provider on this machine: there is nobody between.
-fn issuer_url(issuer: &str) -> Option<Url> {
+pub(super) fn issuer_url(issuer: &str) -> Option<Url> {
     let url = Url::parse(issuer).ok()?;
     let loopback = match url.host()? {
         Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),

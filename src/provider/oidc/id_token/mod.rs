@@ -25,7 +25,7 @@ use crate::jose::jws::Jws;
 use crate::provider::ProviderFault;
 
 /// The longest ID token that is read, in bytes.
-const LONGEST: usize = 64 * 1024;
+pub(super) const LONGEST: usize = 64 * 1024;
 /// What `typ` may say, if it is there (RFC 8725, section 3.11: other kinds of token have names of their own).
 const KINDS: &[&str] = &["JWT", "JOSE"];
 /// How long before now an ID token may have been issued: it was asked for a moment ago.
@@ -210,7 +210,7 @@ fn check_claims(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<
 }
 
 /// A date in whole seconds (RFC 7519, section 2, lets fractions pass; no provider sends them, and attackers do).
-fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, &'static str> {
+pub(super) fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, &'static str> {
     match claims.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => match value.as_u64() {
@@ -220,7 +220,7 @@ fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, &'
     }
 }
 
-fn subject(claims: &Map<String, Value>) -> Result<&str, &'static str> {
+pub(super) fn subject(claims: &Map<String, Value>) -> Result<&str, &'static str> {
     let subject = claims.get("sub").and_then(Value::as_str).ok_or("has no text as sub")?;
     let printable = subject.bytes().all(|byte| (0x20..=0x7e).contains(&byte));
     let fits = (1..=255).contains(&subject.len()) && printable && subject.trim() == subject;

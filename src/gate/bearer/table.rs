@@ -1,0 +1,103 @@
+//! The tokens that this worker has had verified, by their SHA-256, so that the next request with one costs a look-up instead of a
+//! signature's verification. No token is kept.
+//!
+//! 1. An entry counts only where the same issuers' tokens are taken as where it was made.
+//! 2. It never outlives the token, nor the issuer's keys: whoever takes it out checks both.
+//! 3. The table is bounded: when the young generation is full it becomes the old one, and the old one is forgotten.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::gate::credential::Recognised;
+
+/// What an entry is found by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// SHA-256 of the token.
+    pub token: [u8; 32],
+    /// Which issuers' tokens are taken.
+    pub issuers: u64,
+}
+
+/// Verified tokens.
+#[derive(Debug)]
+pub struct TokenTable {
+    half: usize,
+    generations: RefCell<Generations>,
+}
+
+#[derive(Debug, Default)]
+struct Generations {
+    young: HashMap<Key, Rc<Recognised>>,
+    old: HashMap<Key, Rc<Recognised>>,
+}
+
+impl TokenTable {
+    /// A table of at most `capacity` tokens.
+    pub fn new(capacity: usize) -> Self {
+        Self { half: (capacity / 2).max(1), generations: RefCell::default() }
+    }
+
+    /// Whom a token speaks for, if it was verified here before.
+    pub fn find(&self, key: &Key) -> Option<Rc<Recognised>> {
+        let mut generations = self.generations.borrow_mut();
+        if let Some(who) = generations.young.get(key) {
+            return Some(Rc::clone(who));
+        }
+        let who = generations.old.remove(key)?;
+        self.insert(&mut generations, *key, Rc::clone(&who));
+        Some(who)
+    }
+
+    /// Keeps whom a token speaks for.
+    pub fn keep(&self, key: Key, who: Rc<Recognised>) {
+        self.insert(&mut self.generations.borrow_mut(), key, who);
+    }
+
+    fn insert(&self, generations: &mut Generations, key: Key, who: Rc<Recognised>) {
+        if generations.young.len() >= self.half {
+            generations.old = std::mem::take(&mut generations.young);
+        }
+        generations.young.insert(key, who);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Timestamp;
+    use crate::identity::principal::Principal;
+    use crate::identity::vouched::{Binding, Vouched};
+
+    fn somebody() -> Rc<Recognised> {
+        let until = Timestamp::from_seconds(100);
+        let (principal, binding) = (Principal::default(), Binding::default());
+        let vouched = Vouched { issuer: 0, keys: 1, principal, authenticated: None, until, binding };
+        Rc::new(Recognised::bearer_of(vouched, 0))
+    }
+
+    fn key(number: u8, issuers: u64) -> Key {
+        Key { token: [number; 32], issuers }
+    }
+
+    #[test]
+    fn an_entry_counts_for_its_token_and_its_issuers_alone() {
+        let table = TokenTable::new(8);
+        table.keep(key(1, 1), somebody());
+        assert!(table.find(&key(1, 1)).is_some());
+        assert!(table.find(&key(1, 2)).is_none() && table.find(&key(2, 1)).is_none());
+    }
+
+    #[test]
+    fn it_holds_so_many_and_forgets_those_that_nobody_asks_for() {
+        let table = TokenTable::new(8);
+        for number in 0..100 {
+            table.keep(key(number, 1), somebody());
+            assert!(table.find(&key(0, 1)).is_some(), "{number}");
+            let generations = table.generations.borrow();
+            assert!(generations.young.len() + generations.old.len() <= 8);
+        }
+        assert!(table.find(&key(50, 1)).is_none() && table.find(&key(99, 1)).is_some());
+    }
+}
