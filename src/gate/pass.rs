@@ -12,6 +12,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::bearer::DPOP;
+use super::bearer::challenge::Denial;
 use super::credential::{self, Recognised};
 use super::edge::Admitted;
 use super::handle::Gate;
@@ -293,6 +294,16 @@ async fn no_token(
     let Passage { admitted, route, who, now } = passage;
     let request_id = &*admitted.visit.request_id;
     record.decided("no_token");
+    if let (Some(acceptance), Some(who)) = (&route.bearer, who)
+        && who.bearer().is_some()
+    {
+        tracing::info!(
+            request_id,
+            upstream = &*plan.name,
+            "an application asks for a token that a caller's own can't stand for"
+        );
+        return Denial::of_no_use(problem).answer(acceptance, &admitted.visit);
+    }
     let age = who
         .as_ref()
         .map_or(Duration::MAX, |who| who.session().map_or(Duration::ZERO, |session| now.since(session.created)));

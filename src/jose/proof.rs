@@ -1,4 +1,4 @@
-//! Proofs of possession that bring their own key: DPoP (RFC 9449, section 4), checked as far as that needs no memory.
+//! Proofs of possession that bring their own key: `DPoP` (RFC 9449, section 4), checked as far as that needs no memory.
 //!
 //! Rules, each with a test; the numbers are those of RFC 9449, section 4.3:
 //! 1. `typ` is `dpop+jwt` (4); `alg` is asymmetric and one of ours (5); the rules of [`super::jws`] hold (3).
@@ -237,7 +237,7 @@ mod tests {
             header[name] = value.clone();
             assert!(outcome(&header, &claims).is_err(), "{name}: {value}");
         }
-        let mut bare = good.clone();
+        let mut bare = good;
         bare.as_object_mut().unwrap().remove("typ");
         assert!(outcome(&bare, &claims).is_err());
         assert!(check("", &demand(&[])).is_err() && check(&"a".repeat(LONGEST + 1), &demand(&[])).is_err());

@@ -15,6 +15,11 @@ mod support;
 
 mod access_log;
 mod attacks;
+mod bearer_answers;
+mod bearer_bound;
+mod bearer_introspection;
+mod bearer_scene;
+mod bearer_tokens;
 mod class_12_claims_in_headers;
 mod class_18_fail_closed;
 mod class_19_open_redirect;

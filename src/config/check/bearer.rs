@@ -183,13 +183,13 @@ pub(super) fn of_route(table: &Table<'_>, known: &[&str]) -> Option<Vec<usize>> 
     const FORMS: &str = "allowed: true, false, the name of a [bearer] table, or a list of such names";
     let node = table.node("bearer")?;
     let one = |node: &Node| match convert::text(node, "bearer", "the name of a [bearer] table") {
-        Ok(name) => match known.iter().position(|known| *known == name) {
-            Some(index) => Some(index),
-            None => {
+        Ok(name) => {
+            let index = known.iter().position(|known| *known == name);
+            if index.is_none() {
                 table.report().error(node.place.clone(), unknown(name, known));
-                None
             }
-        },
+            index
+        }
         Err(wrong) => {
             table.report().error(node.place.clone(), wrong.note(FORMS));
             None

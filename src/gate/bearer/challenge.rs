@@ -13,6 +13,7 @@ use crate::http::visit::{Caller, SiteOrigin, Visit};
 use crate::jose::algorithm::Algorithm;
 use crate::page::{self, Explanation};
 use crate::policy::wanted::Wanted;
+use crate::token::relay::TokenProblem;
 
 /// Why a caller is turned away. Says nothing of the token.
 #[derive(Clone, Debug)]
@@ -64,6 +65,17 @@ impl Denial {
             (None, "whoever this token speaks for may not do this")
         };
         Self::new(StatusCode::FORBIDDEN, error, reason, Scheme::Bearer)
+    }
+
+    /// A caller whose token the application can't have, or can't use.
+    pub const fn of_no_use(problem: &TokenProblem) -> Self {
+        let reason = match problem {
+            TokenProblem::Bound => "the token is bound to the caller, and the application behind can't use it",
+            TokenProblem::Missing(_) | TokenProblem::Expired | TokenProblem::Unwritable(_) => {
+                "the application behind asks for an ID token, which comes with a sign-in alone"
+            }
+        };
+        Self::new(StatusCode::FORBIDDEN, None, reason, Scheme::Bearer)
     }
 
     /// A caller whose sign-in was not of the kind that the rule asks for (RFC 9470).

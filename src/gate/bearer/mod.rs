@@ -143,6 +143,16 @@ fn is_token68(text: &str) -> bool {
     !body.is_empty() && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
 }
 
+/// What a request shows of itself to a bound token.
+struct Request<'r> {
+    scheme: Scheme,
+    /// SHA-256 of the token.
+    hash: &'r [u8; 32],
+    admitted: &'r Admitted,
+    parts: &'r Parts,
+    now: Timestamp,
+}
+
 /// One worker's view of what a request has to do with tokens.
 pub(super) struct Desk<'a> {
     pub(super) plan: &'a BearerPlan,
@@ -176,7 +186,8 @@ impl Desk<'_> {
             None => self.verify(acceptance, token, key, scheme, now).await?,
         };
         let Some(vouched) = who.bearer() else { return Err(Denial::invalid("the token is none", scheme)) };
-        self.check_binding(&vouched.binding, scheme, &hash, admitted, parts, now)?;
+        let request = Request { scheme, hash: &hash, admitted, parts, now };
+        self.check_binding(&vouched.binding, &request)?;
         Ok(Some(who))
     }
 
@@ -214,17 +225,10 @@ impl Desk<'_> {
     }
 
     /// Whether the caller has what the token is bound to.
-    fn check_binding(
-        &self,
-        binding: &Binding,
-        scheme: Scheme,
-        hash: &[u8; 32],
-        admitted: &Admitted,
-        parts: &Parts,
-        now: Timestamp,
-    ) -> Result<(), Denial> {
+    fn check_binding(&self, binding: &Binding, request: &Request<'_>) -> Result<(), Denial> {
+        let scheme = request.scheme;
         if let Some(wanted) = &binding.certificate {
-            let shown = admitted.certificate.as_deref().and_then(|certificate| certificate.names().first());
+            let shown = request.admitted.certificate.as_deref().and_then(|certificate| certificate.names().first());
             let wanted = URL_SAFE_NO_PAD.decode(wanted).ok().map(|digest| fingerprint(&digest));
             if wanted.is_none() || shown != wanted.as_ref() {
                 return Err(Denial::invalid(
@@ -241,18 +245,12 @@ impl Desk<'_> {
             (None, Scheme::Dpop) => {
                 Err(Denial::invalid("the token is bound to no key, so a proof says nothing", scheme))
             }
-            (Some(thumbprint), Scheme::Dpop) => self.check_proof(thumbprint, hash, admitted, parts, now),
+            (Some(thumbprint), Scheme::Dpop) => self.check_proof(thumbprint, request),
         }
     }
 
-    fn check_proof(
-        &self,
-        thumbprint: &str,
-        hash: &[u8; 32],
-        admitted: &Admitted,
-        parts: &Parts,
-        now: Timestamp,
-    ) -> Result<(), Denial> {
+    fn check_proof(&self, thumbprint: &str, request: &Request<'_>) -> Result<(), Denial> {
+        let Request { hash, admitted, parts, now, .. } = *request;
         let mut proofs = parts.headers.get_all(&DPOP).iter();
         let proof = match (proofs.next().map(HeaderValue::to_str), proofs.next()) {
             (Some(Ok(proof)), None) => proof,
