@@ -12,6 +12,9 @@ use crate::Outcome;
 use crate::process::{self, Running};
 use crate::provider;
 
+/// What the access tokens of callers are for.
+pub(crate) const AUDIENCE: &str = "https://api.bench.example";
+
 /// What one gateway is to be.
 pub(crate) struct Plan {
     /// Its port.
@@ -64,6 +67,9 @@ issuer = \"{issuer}\"
 client_id = \"{id}\"
 client_secret = \"{secret}\"
 
+[bearer.bench]
+audience = [\"{AUDIENCE}\"]
+
 [upstreams.app]
 url = \"http://127.0.0.1:{upstream}\"
 
@@ -79,6 +85,12 @@ upstream = \"app\"
 path = \"/ws/*\"
 allow = \"signed-in\"
 upstream = \"echo\"
+
+[[routes]]
+path = \"/tokens/*\"
+allow = \"signed-in\"
+upstream = \"app\"
+bearer = true
 "
     );
     for number in 0..*routes {

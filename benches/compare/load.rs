@@ -98,6 +98,9 @@ impl Runner<'_> {
         if load.lines.is_none() && !side.cookie.is_empty() {
             wrk.arg("-H").arg(format!("Cookie: {}", side.cookie));
         }
+        if !side.bearer.is_empty() {
+            wrk.arg("-H").arg(format!("Authorization: Bearer {}", side.bearer));
+        }
         wrk.arg(side.url(&load.path)?.as_str());
         if let Some(lines) = &load.lines {
             wrk.arg("--").arg(lines).arg(start_in(lines, share)?.to_string());

@@ -10,6 +10,7 @@ use http::HeaderMap;
 use portcullis::base::clock::{Clock, Timestamp};
 use portcullis::base::random;
 use portcullis::config::settings::{SessionSettings, StoreSettings};
+use portcullis::demo::provider::DevelopmentProvider;
 use portcullis::identity::principal::Principal;
 use portcullis::seal::keyring::Keyring;
 use portcullis::session::cookie::SessionCookies;
@@ -17,7 +18,7 @@ use portcullis::session::model::{Session, Tokens};
 use secrecy::SecretString;
 use serde_json::{Map, json};
 
-use crate::Outcome;
+use crate::{Outcome, gateway};
 
 /// Writes `count` lines of a path, a tab and the `Cookie` header of a session of its own, good at `host` for the gateway
 /// whose only session key is `key`.
@@ -83,4 +84,16 @@ fn cookie_header(cookies: &SessionCookies, session: &Session, host: &str, now: T
     let lines = cookies.write(session, &HeaderMap::new(), host, now)?;
     let pairs: Vec<&str> = lines.iter().filter_map(|line| line.to_str().ok()?.split(';').next()).collect();
     Ok(pairs.join("; "))
+}
+
+/// An access token of the development provider for `alice` (RFC 9068), good for longer than any comparison.
+pub(crate) fn access_token(provider: &DevelopmentProvider) -> Outcome<String> {
+    let now = Clock::System.now().seconds();
+    let header = json!({"typ": "at+jwt"});
+    let claims = json!({"iss": provider.issuer(), "aud": gateway::AUDIENCE, "sub": "alice", "client_id": "bench", "jti": "bench",
+        "iat": now, "exp": now + 8 * 3600, "scope": "orders:read", "email": "alice@example.com", "roles": ["user", "admin"]});
+    let (Some(header), Some(claims)) = (header.as_object(), claims.as_object()) else {
+        return Err("no objects".into());
+    };
+    Ok(provider.control().sign(header, claims)?)
 }

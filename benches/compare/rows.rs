@@ -26,6 +26,7 @@ const ALL: &[(&str, Row)] = &[
     ("log-64", access_log),
     ("ws-echo", memory::echo),
     ("h2-64", h2),
+    ("bearer", bearer),
     ("routes", routes),
     ("sessions", sessions),
     ("two-cores", two_cores),
@@ -268,6 +269,18 @@ fn h2(stage: &Stage, pair: &Pair) -> Outcome<Vec<Figure>> {
     let name = ("h2-64", "GET with a session over HTTP/2, 1 KiB, 64 streams on 4 connections");
     let told = [(What::Cpu, Bar::None), (What::Rate, Bar::None)];
     Ok(told.iter().map(|told| figure(name, sides, &slices, *told)).collect())
+}
+
+/// One route that takes sessions and access tokens: a warm token against a session's cookie.
+fn bearer(stage: &Stage, _: &Pair) -> Outcome<Vec<Figure>> {
+    const PATH: &str = "/tokens/page";
+    let session = stage.gateway(&Variant { name: "session", ..Variant::MAIN }, &stage.cores.tested)?;
+    let caller = stage.fresh_gateway(&Variant { name: "access token", ..Variant::MAIN }, &stage.cores.tested)?;
+    let caller = Side { bearer: mint::access_token(&stage.provider)?, ..caller };
+    let slices = wrk_in_turn(stage, &session, &caller, &load(64, PATH, SMALL))?;
+    let name = ("bearer", "GET with a verified access token, against a session on the same route, 64 connections");
+    let told = [(What::Cpu, Bar::RatioAtMost(1.1)), (What::Rate, Bar::None)];
+    Ok(told.iter().map(|told| figure(name, [&session, &caller], &slices, *told)).collect())
 }
 
 /// Ten thousand paths in turn, found among one route and among ten thousand.

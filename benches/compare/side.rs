@@ -15,6 +15,8 @@ pub(crate) struct Side {
     pub(crate) h2_origin: Url,
     /// The `Cookie` header of who asks it; empty for nobody.
     pub(crate) cookie: String,
+    /// The access token of who asks it, in place of a cookie; empty for nobody.
+    pub(crate) bearer: String,
     /// The process.
     pub(crate) process: Running,
 }

@@ -120,7 +120,14 @@ impl Stage {
         let config = self.nginx_config(true, connections)?;
         let process = nginx::start(&config.file, Some(&self.cores.tested), config.port)?;
         let h2_origin = origin(config.h2_port)?;
-        Ok(Side { name: NGINX, origin: origin(config.port)?, h2_origin, cookie: String::new(), process })
+        Ok(Side {
+            name: NGINX,
+            origin: origin(config.port)?,
+            h2_origin,
+            cookie: String::new(),
+            bearer: String::new(),
+            process,
+        })
     }
 
     /// A new gateway on these cores, with `alice` signed in.
@@ -135,7 +142,14 @@ impl Stage {
         let config = self.gateway_config(variant, self.provider.issuer())?;
         let process = gateway::start(&self.args.gateway, &config.file, Some(cores), variant.access_log)?;
         let origin = origin(config.port)?;
-        Ok(Side { name: variant.name, h2_origin: origin.clone(), origin, cookie: String::new(), process })
+        Ok(Side {
+            name: variant.name,
+            h2_origin: origin.clone(),
+            origin,
+            cookie: String::new(),
+            bearer: String::new(),
+            process,
+        })
     }
 
     /// The config of a new nginx; without a `master`, one process does it all.

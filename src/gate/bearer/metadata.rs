@@ -37,7 +37,9 @@ pub fn answer(plan: &BearerPlan, routes: &RouteTable, admitted: &Admitted, parts
     };
     // The paths of a route end in a slash at least; clients leave that away.
     let acceptance = find(path).or_else(|| find(&format!("{path}/")))?;
-    let resource = if rest.is_empty() { visit.site.as_str().to_owned() } else { visit.site.at(rest) };
+    // As the client wrote it: that is what it compares with.
+    let written = admitted.path.sent().strip_prefix(WELL_KNOWN)?;
+    let resource = if written.is_empty() { visit.site.as_str().to_owned() } else { visit.site.at(written) };
     let value = Value::Object(document(plan, acceptance, resource));
     let mut response = as_json(Asker::from(visit), StatusCode::OK, &value);
     let headers = response.headers_mut();

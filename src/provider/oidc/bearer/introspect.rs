@@ -5,7 +5,7 @@
 //! 2. What it says is checked like the claims of a signed token (section 4): audience, issuer and end above all.
 //! 3. The token goes in the form of a POST to the issuer alone, with our client's proof (section 2.1), and into no log.
 //! 4. Answers are kept by the token's SHA-256, for each issuer and audience by itself, up to a bound: a good one no longer than the token
-//!    lasts and than the config says, a bad one for some seconds. Failures are not kept, but for a second nobody asks again.
+//!    lasts and than the config says, a bad one for some seconds. Failures are not kept, but an issuer that is away is asked nothing for a second.
 //! 5. Many callers that bring the same token have it asked about once.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -108,7 +108,9 @@ impl Memory {
             let place = self.places.acquire().await;
             let answer = ask.await;
             drop(place);
-            let failed = answer.as_ref().err().map(|fault| (instant(), fault.clone()));
+            // Only an issuer that is away is spared: what it makes of one odd token must not keep others out.
+            let away = answer.as_ref().err().filter(|fault| matches!(fault, ProviderFault::Unavailable { .. }));
+            let failed = away.map(|fault| (instant(), fault.clone()));
             *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
             answer
         };
