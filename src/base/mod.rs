@@ -4,4 +4,5 @@ pub mod clock;
 pub mod office;
 pub mod random;
 pub mod tally;
+pub mod tie;
 pub mod units;

@@ -24,6 +24,14 @@ pub enum WeakKey {
     Repetitive,
 }
 
+/// The keys in a text, such as a file's, one a line. White space around a line is not part of its key; an empty line holds none, nor does
+/// one that begins with `#`. Each with the number of its line, from 1.
+pub fn lines(text: &SecretString) -> Vec<(usize, SecretString)> {
+    let lines = text.expose_secret().lines().map(str::trim).enumerate();
+    let keys = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    keys.map(|(index, line)| (index + 1, SecretString::from(line.to_owned()))).collect()
+}
+
 /// The bytes of a session key: text of hexadecimal digits alone is hexadecimal whatever its length, base64url or base64 is
 /// decoded when that gives enough bytes, and any other text is its own bytes.
 ///
@@ -101,6 +109,15 @@ mod tests {
         assert_eq!(read(&"00".repeat(32)), Err(WeakKey::Repetitive));
         assert_eq!(read(&URL_SAFE_NO_PAD.encode([7_u8; 32])), Err(WeakKey::Repetitive));
         assert_eq!(read(&"x".repeat(64)), Err(WeakKey::Repetitive));
+    }
+
+    #[test]
+    fn a_text_holds_a_key_a_line() {
+        let text = SecretString::from("# the new one\nnew key \r\n\n\told key\n".to_owned());
+        let found: Vec<(usize, String)> =
+            lines(&text).into_iter().map(|(line, key)| (line, key.expose_secret().to_owned())).collect();
+        assert_eq!(found, [(2, "new key".to_owned()), (4, "old key".to_owned())]);
+        assert!(lines(&SecretString::from("\n# nothing\n")).is_empty());
     }
 
     #[test]

@@ -220,6 +220,10 @@ pub struct ProviderSettings {
     pub timeout: Duration,
     /// Leeway for clocks that differ.
     pub clock_skew: Duration,
+    /// Whether tokens are given back at a sign-out (RFC 7009), where the provider takes them.
+    pub revoke_tokens: bool,
+    /// How long ago a person may have proved who they are to the provider; unbounded when absent.
+    pub max_age: Option<Duration>,
 }
 
 /// What somebody without a session gets where one is needed.

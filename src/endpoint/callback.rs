@@ -10,10 +10,11 @@
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{Method, Response, StatusCode, header};
+use http::{Method, Response, StatusCode};
 
-use crate::base::random;
+use crate::base::random::{self, NoRandomness};
 use crate::endpoint::fault::{dropped, internal, provider_fault};
+use crate::endpoint::form;
 use crate::endpoint::login::given;
 use crate::endpoint::origin::{Source, source};
 use crate::endpoint::site::{Offer, Site};
@@ -23,6 +24,7 @@ use crate::http::visit::{Caller, Visit};
 use crate::page::{self, Explanation, Question};
 use crate::provider::{Answer, SignedIn};
 use crate::session::cookie::{SessionTooLarge, WriteError};
+use crate::session::ended::{EndedMeanwhile, Mark};
 use crate::session::flow::{Flow, FlowProblem};
 use crate::session::model::Session;
 
@@ -64,23 +66,32 @@ async fn finish(
     let return_to = site.return_to(visit, Some(&flow.return_to));
     let retry = site.login_path(Some(offer.provider.name()), &return_to);
     let provider = Arc::clone(&offer.provider);
+    let (begun, seen) = (flow.started, site.ended.epoch());
     let outcome = site.office.run(async move { provider.finish(&flow.pending, answer).await }).await;
     match outcome {
-        Ok(Ok(signed_in)) => admit(site, visit, parts, signed_in, &return_to.location(&visit.site)),
+        Ok(Ok(signed_in)) => {
+            let session = match name_session(site, signed_in) {
+                Ok(session) => session,
+                Err(cause) => return internal(visit, "a session can't be named", &cause),
+            };
+            match site.ended.admit(&session, begun, seen) {
+                Ok(created) => {
+                    let session = Session { created, used: created, ..session };
+                    admit(site, visit, parts, &session, &return_to.location(&visit.site))
+                }
+                Err(cause) => ended_meanwhile(site, visit, parts, offer, &cause),
+            }
+        }
         Ok(Err(fault)) => provider_fault(visit, &fault, offer.provider.label(), &retry),
         Err(cause) => dropped(visit, &cause, &retry),
     }
 }
 
-/// Writes the session and sends the browser to where it wanted to go.
-fn admit(site: &Site, visit: &Visit, parts: &Parts, signed_in: SignedIn, location: &str) -> Response<Body> {
-    let now = site.clock.now();
-    let id = match random::bytes() {
-        Ok(id) => id,
-        Err(cause) => return internal(visit, "a session can't be named", &cause),
-    };
+/// A session of a new name, whatever the browser had before.
+fn name_session(site: &Site, signed_in: SignedIn) -> Result<Session, NoRandomness> {
+    let (id, now) = (random::bytes()?, site.clock.now());
     let SignedIn { principal, tokens, obtained, nonce, authenticated, provider_session } = signed_in;
-    let session = Session {
+    Ok(Session {
         id,
         version: 0,
         principal,
@@ -91,14 +102,35 @@ fn admit(site: &Site, visit: &Visit, parts: &Parts, signed_in: SignedIn, locatio
         used: now,
         authenticated,
         provider_session,
-    };
-    let cookies = match site.sessions.write(&session, &parts.headers, visit.site.host(), now) {
+    })
+}
+
+/// The provider, or the person elsewhere, ended while this sign-in was on its way what it relies on.
+fn ended_meanwhile(site: &Site, visit: &Visit, parts: &Parts, offer: &Offer, cause: &EndedMeanwhile) -> Response<Body> {
+    tracing::info!(
+        request_id = &*visit.request_id,
+        provider = &**offer.provider.name(),
+        error = %cause,
+        "nobody was signed in"
+    );
+    let explanation = Explanation::new(
+        "You were signed out meanwhile",
+        "While you were signing in, you were signed out everywhere.",
+        "Please sign in again.",
+    );
+    failed(site, visit, parts, Some(offer), explanation)
+}
+
+/// Writes the session and sends the browser to where it wanted to go.
+fn admit(site: &Site, visit: &Visit, parts: &Parts, session: &Session, location: &str) -> Response<Body> {
+    let now = site.clock.now();
+    let cookies = match site.sessions.write(session, &parts.headers, visit.site.host(), now) {
         Ok(cookies) => cookies,
-        Err(WriteError::TooLarge(problem)) => return too_large(visit, &session, &problem),
+        Err(WriteError::TooLarge(problem)) => return too_large(visit, session, &problem),
         Err(cause) => return internal(visit, "a session can't be written", &cause),
     };
     if let Some(replaced) = site.session(visit, &parts.headers) {
-        site.ended.end(replaced.id);
+        site.ended.end(Mark::on_session(&replaced.id), now);
     }
     tracing::info!(
         request_id = &*visit.request_id,
@@ -133,18 +165,11 @@ fn too_large(visit: &Visit, session: &Session, problem: &SessionTooLarge) -> Res
 }
 
 fn read(parts: &Parts, body: &[u8]) -> Option<Query> {
-    if parts.method != Method::POST {
-        return Query::parse(parts.uri.query().unwrap_or_default().as_bytes()).ok();
+    if parts.method == Method::POST {
+        return form::read(parts, body);
     }
-    let is_form = parts
-        .headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(FORM)));
-    if is_form { Query::parse(body).ok() } else { None }
+    Query::parse(parts.uri.query().unwrap_or_default().as_bytes()).ok()
 }
-
-const FORM: &str = "application/x-www-form-urlencoded";
 
 fn answer(parameters: &Query) -> Answer {
     let value = |name| given(parameters, name).map(str::to_owned);
@@ -183,7 +208,7 @@ fn ask_to_continue(site: &Site, visit: &Visit, name: &str, parameters: &Query) -
             action: &action,
             fields: &fields,
             button: "Continue",
-            other: None,
+            others: &[],
         },
     )
 }
@@ -248,7 +273,7 @@ mod tests {
     };
 
     const CALLBACK: &str = "/.auth/callback/corp";
-    const POSTED: (&str, &str) = ("content-type", FORM);
+    const POSTED: (&str, &str) = ("content-type", form::FORM);
 
     fn answered(cookie: &str) -> Parts {
         get(&format!("{CALLBACK}?state={STATE}&code=CODE"), &[("cookie", cookie)])
@@ -272,7 +297,8 @@ mod tests {
         let planted = answered(&signed_in(&site));
         let mut names = Vec::new();
         for _ in 0..2 {
-            let response = admit(&site, &visit, &planted, somebody(), "https://app.example.com/x");
+            let response =
+                admit(&site, &visit, &planted, &name_session(&site, somebody()).unwrap(), "https://app.example.com/x");
             assert_eq!(response.status(), StatusCode::SEE_OTHER);
             assert_eq!(header_of(&response, "location"), "https://app.example.com/x");
             assert_eq!(header_of(&response, "referrer-policy"), "no-referrer");
@@ -291,7 +317,8 @@ mod tests {
     async fn an_answer_to_a_form_never_redirects() {
         let (site, visit) = (site(&["corp"]), browser());
         let parts = request(&Method::POST, CALLBACK, &[POSTED]);
-        let response = admit(&site, &visit, &parts, somebody(), "https://front.example.com/x");
+        let response =
+            admit(&site, &visit, &parts, &name_session(&site, somebody()).unwrap(), "https://front.example.com/x");
         assert_eq!(response.status(), StatusCode::OK);
         assert!(!cookies(&response).is_empty());
         assert!(text(response).await.contains("content=\"0; url=https://front.example.com/x\""));
@@ -302,7 +329,8 @@ mod tests {
         let (site, visit) = (site(&["corp"]), browser());
         let mut large = somebody();
         large.principal.groups = (0..20_000_u32).map(|n| format!("group-{}", n.wrapping_mul(2_654_435_761))).collect();
-        let response = admit(&site, &visit, &answered(""), large, "https://app.example.com/");
+        let response =
+            admit(&site, &visit, &answered(""), &name_session(&site, large).unwrap(), "https://app.example.com/");
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert!(cookies(&response).is_empty());
         assert!(text(response).await.contains("session.max_cookie_bytes"));

@@ -16,6 +16,7 @@ use url::Url;
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::office::Office;
 use crate::config::settings::{ClientAuthentication, ProviderSettings, SessionSettings, StoreSettings, UserInfo};
+use crate::endpoint::pace::Pace;
 use crate::endpoint::site::{Offer, Site};
 use crate::http::body::Body;
 use crate::http::visit::{Caller, SiteOrigin, Visit};
@@ -25,13 +26,14 @@ use crate::seal::keyring::Keyring;
 use crate::session::cookie::SessionCookies;
 use crate::session::ended::EndedSessions;
 use crate::session::flow::{Flow, FlowCookies, Pending, UsedFlows};
+use crate::session::key_desk::KeyDesk;
 use crate::session::model::{Lifetimes, Session, Tokens};
 
 pub(crate) const NOW: u64 = 1_800_000_000;
 /// Every site made here opens what another one sealed.
 const KEY: &str = "bm90IGEgc2VjcmV0IGJ1dCBhIGtleSBmb3IgdGVzdHM";
 /// Nobody answers there.
-const ISSUER: &str = "https://127.0.0.1:1";
+pub(crate) const ISSUER: &str = "https://127.0.0.1:1";
 pub(crate) const STATE: &str = "c3RhdGUtc3RhdGUtc3RhdGUtc3RhdGUtc3RhdGUtc3Q";
 
 /// A provider that can't be reached.
@@ -54,6 +56,8 @@ pub(crate) fn provider(name: &str, label: &str) -> Arc<Provider> {
         private_endpoints: Vec::new(),
         timeout: Duration::from_secs(1),
         clock_skew: Duration::from_mins(1),
+        revoke_tokens: true,
+        max_age: None,
     };
     Arc::new(Provider::new(settings, Clock::manual(NOW), Outbound::default()).unwrap())
 }
@@ -80,6 +84,8 @@ pub(crate) fn site(providers: &[&str]) -> Site {
         sessions: Arc::new(SessionCookies::new(Arc::clone(&keyring), &settings, true)),
         flows: Arc::new(FlowCookies::new(keyring, &settings, true, UsedFlows::new(settings.flow_lifetime))),
         ended: EndedSessions::new(settings.lifetime),
+        front_channel: Pace::default(),
+        key_desk: KeyDesk::open().0,
         lifetimes: Lifetimes { idle: settings.idle, absolute: settings.lifetime },
         return_to_origins: vec![Url::parse("https://front.example.com").unwrap()],
         cookie_name: settings.cookie_name,

@@ -1,4 +1,4 @@
-//! Ends the session here, then the provider's: `GET` and `POST /logout`.
+//! Ends the session here, then the provider's: `GET` and `POST /logout`; with `everywhere=1` in the form, all that the person has here.
 //!
 //! 1. A link or form of this site, or the address typed by hand, ends the session at once.
 //! 2. A request from elsewhere only gets a page that asks; the button on it is rule 1.
@@ -7,6 +7,8 @@
 //! 5. The session here ends first, whatever becomes of the provider's (RP-Initiated Logout 1.0, section 2).
 //! 6. A browser's way on is a page that goes on by itself, not a redirect: only a page of its own makes the browser put the private page
 //!    away, so that `/signed-out` can have it forgotten (see [`crate::endpoint::signed_out`]).
+//! 7. The tokens of the session are given back to the provider behind everybody's back (RFC 7009): nobody waits for that, and nobody
+//!    learns whether it went well but from the log.
 
 use http::request::Parts;
 use http::{HeaderName, Method, Response, StatusCode};
@@ -14,6 +16,7 @@ use serde_json::json;
 
 use crate::base::random;
 use crate::endpoint::fault::internal;
+use crate::endpoint::form;
 use crate::endpoint::origin::{Source, is_part_of_a_page, is_prefetch, source};
 use crate::endpoint::signed_out::{forget_pages, pending_cookie, signed_out_path};
 use crate::endpoint::site::Site;
@@ -22,8 +25,11 @@ use crate::http::visit::{Caller, Visit};
 use crate::page::answer::json as json_answer;
 use crate::page::html::Link;
 use crate::page::{self, Explanation, Question};
+use crate::session::ended::Mark;
 use crate::session::model::Session;
 
+/// The field of the form that ends all of a person's sessions.
+pub(crate) const EVERYWHERE: &str = "everywhere";
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// What becomes of a request to sign out.
@@ -35,9 +41,9 @@ enum Verdict {
 }
 
 /// `GET` and `POST /logout`.
-pub fn logout(site: &Site, visit: &Visit, parts: &Parts) -> Response<Body> {
+pub fn logout(site: &Site, visit: &Visit, parts: &Parts, body: &[u8]) -> Response<Body> {
     match judge(visit, parts) {
-        Verdict::End => end(site, visit, parts),
+        Verdict::End => end(site, visit, parts, is_everywhere(parts, body)),
         Verdict::Ask if visit.caller == Caller::Browser => ask(site, visit),
         Verdict::Ask | Verdict::Ignore => {
             let explanation = Explanation::new(
@@ -61,9 +67,14 @@ fn judge(visit: &Visit, parts: &Parts) -> Verdict {
     }
 }
 
+/// Only a form asks for it, so that no link can.
+fn is_everywhere(parts: &Parts, body: &[u8]) -> bool {
+    parts.method == Method::POST && form::read(parts, body).is_some_and(|form| form.get(EVERYWHERE) == Some("1"))
+}
+
 fn ask(site: &Site, visit: &Visit) -> Response<Body> {
     let action = site.path("/logout");
-    let stay = Link::new("Stay signed in", "/");
+    let stay = [Link::new("Stay signed in", "/")];
     page::ask(
         visit,
         &Question {
@@ -72,12 +83,12 @@ fn ask(site: &Site, visit: &Visit) -> Response<Body> {
             action: &action,
             fields: &[],
             button: "Sign out",
-            other: Some(&stay),
+            others: &stay,
         },
     )
 }
 
-fn end(site: &Site, visit: &Visit, parts: &Parts) -> Response<Body> {
+fn end(site: &Site, visit: &Visit, parts: &Parts, everywhere: bool) -> Response<Body> {
     let state = match random::token() {
         Ok(state) => state,
         Err(cause) => return internal(visit, "a sign-out can't be named", &cause),
@@ -85,17 +96,32 @@ fn end(site: &Site, visit: &Visit, parts: &Parts) -> Response<Body> {
     let session = site.session(visit, &parts.headers);
     let onward = session.as_ref().and_then(|session| end_session(site, visit, session, &state));
     if let Some(session) = &session {
-        site.ended.end(session.id);
+        let now = site.clock.now();
+        site.ended.end(Mark::on_session(&session.id), now);
+        if everywhere {
+            let principal = &session.principal;
+            site.ended.end(Mark::on_person(&principal.issuer, &principal.subject, now), now);
+        }
+        give_back(site, session);
         tracing::info!(
             request_id = &*visit.request_id,
             provider = &*session.principal.provider,
             principal = session.principal.id(),
+            everywhere,
             "signed out"
         );
     }
     let pending = if visit.caller == Caller::Browser { pending_cookie(site, visit, &state) } else { None };
     let response = page::with_cookies(farewell(site, visit, parts, onward), pending);
     forget(site, parts, response)
+}
+
+/// Tokens that nobody needs any more.
+fn give_back(site: &Site, session: &Session) {
+    let offer = site.offer(&session.principal.provider);
+    if let Some(revocation) = offer.and_then(|offer| offer.provider.revoke(&session.tokens)) {
+        site.office.start(revocation);
+    }
 }
 
 /// Everything that this browser holds of ours goes.
@@ -180,7 +206,7 @@ mod tests {
     async fn signing_out_forgets_everything_and_says_so() {
         let site = site(&["corp"]);
         let parts = get("/.auth/logout", &[("cookie", &signed_in(&site)), ("sec-fetch-site", "same-origin")]);
-        let response = logout(&site, &browser(), &parts);
+        let response = logout(&site, &browser(), &parts, b"");
         assert_eq!(header_of(&response, "clear-site-data"), "\"cache\"");
         assert_eq!(header_of(&response, "cache-control"), "no-store");
         let expected = site.sessions.clear(&parts.headers);
@@ -199,14 +225,14 @@ mod tests {
         let cookie = signed_in(&site);
         for method in [Method::GET, Method::POST] {
             let parts = request(&method, "/.auth/logout", &[("cookie", &cookie), ("sec-fetch-site", "cross-site")]);
-            let response = logout(&site, &browser(), &parts);
+            let response = logout(&site, &browser(), &parts, b"");
             assert_eq!(response.status(), StatusCode::OK);
             assert!(cookies(&response).is_empty() && header_of(&response, "clear-site-data").is_empty());
             assert_eq!(header_of(&response, "referrer-policy"), "same-origin", "or the form would say Origin: null");
             assert!(text(response).await.contains("<form method=\"post\" action=\"/.auth/logout\">"));
         }
         let image = get("/.auth/logout", &[("cookie", &cookie), ("sec-fetch-dest", "image")]);
-        let response = logout(&site, &browser(), &image);
+        let response = logout(&site, &browser(), &image, b"");
         assert_eq!(response.status(), StatusCode::FORBIDDEN);
         assert!(cookies(&response).is_empty());
     }
@@ -239,12 +265,36 @@ mod tests {
     async fn a_program_gets_json() {
         let site = site(&["corp"]);
         let parts = get("/.auth/logout", &[("cookie", &signed_in(&site))]);
-        let response = logout(&site, &visit(Caller::Program), &parts);
+        let response = logout(&site, &visit(Caller::Program), &parts, b"");
         assert_eq!(response.status(), StatusCode::OK);
         let set = cookies(&response);
         assert!(!set.is_empty() && !set.iter().any(|line| line.contains("-signout=")), "{set:?}");
         assert_eq!(text(response).await, "{\"signed_out\":true,\"end_session\":null}");
         let foreign = get("/.auth/logout", &[("cookie", &signed_in(&site)), ("origin", "https://evil.example")]);
-        assert_eq!(logout(&site, &visit(Caller::Program), &foreign).status(), StatusCode::FORBIDDEN);
+        assert_eq!(logout(&site, &visit(Caller::Program), &foreign, b"").status(), StatusCode::FORBIDDEN);
+    }
+
+    #[tokio::test]
+    async fn everywhere_ends_what_the_person_has_elsewhere_and_only_a_form_asks_for_it() {
+        let form = ("content-type", form::FORM);
+        let elsewhere = Session { id: [8; 16], ..crate::endpoint::kit::session() };
+        let cases: [(&Method, &str, &[u8], bool); 5] = [
+            (&Method::POST, "/.auth/logout", b"everywhere=1", true),
+            (&Method::POST, "/.auth/logout", b"", false),
+            (&Method::POST, "/.auth/logout", b"everywhere=0", false),
+            (&Method::POST, "/.auth/logout?everywhere=1", b"", false),
+            (&Method::GET, "/.auth/logout?everywhere=1", b"everywhere=1", false),
+        ];
+        for (method, uri, body, expected) in cases {
+            let here = site(&["corp"]);
+            let parts = request(method, uri, &[form, ("cookie", &signed_in(&here)), ("sec-fetch-site", "same-origin")]);
+            drop(logout(&here, &browser(), &parts, body));
+            assert!(here.ended.holds(&crate::endpoint::kit::session()), "{method} {uri}");
+            assert_eq!(here.ended.holds(&elsewhere), expected, "{method} {uri}");
+            let here = site(&["corp"]);
+            let parts = request(method, uri, &[form, ("cookie", &signed_in(&here)), ("sec-fetch-site", "cross-site")]);
+            drop(logout(&here, &browser(), &parts, body));
+            assert!(!here.ended.holds(&elsewhere), "another site asks");
+        }
     }
 }

@@ -1,11 +1,15 @@
 //! What lives under the prefix: one file per endpoint, one table that finds it.
 
+pub mod backchannel;
 pub mod callback;
 pub mod fault;
+pub mod form;
+pub mod frontchannel;
 pub mod login;
 pub mod logout;
 pub mod me;
 pub mod origin;
+pub mod pace;
 pub mod signed_out;
 pub mod site;
 pub mod table;

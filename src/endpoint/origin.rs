@@ -62,6 +62,15 @@ pub fn is_part_of_a_page(headers: &HeaderMap) -> bool {
     }
 }
 
+/// Whether the answer is for a page's part that shows no page of its own, such as an image or a script.
+pub fn is_embedded_otherwise(headers: &HeaderMap) -> bool {
+    match single(headers, SEC_FETCH_DEST) {
+        Said::Once("iframe" | "frame" | "document") => false,
+        Said::Once(_) | Said::Unclear => true,
+        Said::Nothing => is_part_of_a_page(headers),
+    }
+}
+
 /// Whether a browser asks in advance for what a person may never want to see.
 pub fn is_prefetch(headers: &HeaderMap) -> bool {
     let says = |name: &str, word: &str| {

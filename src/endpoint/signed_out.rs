@@ -9,12 +9,14 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::json;
 
 use crate::endpoint::login::given;
+use crate::endpoint::logout::EVERYWHERE;
 use crate::endpoint::site::Site;
 use crate::http::body::Body;
 use crate::http::query::Query;
 use crate::http::visit::{Caller, Visit};
 use crate::page::answer::json as json_answer;
-use crate::page::{self, Explanation};
+use crate::page::html::Link;
+use crate::page::{self, Explanation, Question};
 
 /// Has the browser forget pages that it keeps, so that the Back button shows nothing private (Clear Site Data, section 3.1).
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
@@ -94,10 +96,19 @@ fn farewell(site: &Site, visit: &Visit, came_back: bool) -> Response<Body> {
 }
 
 fn still_here(site: &Site, visit: &Visit) -> Response<Body> {
-    let explanation = Explanation::new("You are signed in", "There is a session in this browser.", "")
-        .link("Go to the start", "/")
-        .link("Sign out", site.path("/logout"));
-    page::notice(visit, &explanation)
+    let logout = site.path("/logout");
+    let others = [Link::new("Go to the start", "/"), Link::new("Sign out in this browser", logout.as_str())];
+    page::ask(
+        visit,
+        &Question {
+            title: "You are signed in",
+            what: "There is a session in this browser. You can end it, or every session that you have here, in any browser.",
+            action: &logout,
+            fields: &[(EVERYWHERE, "1")],
+            button: "Sign out everywhere",
+            others: &others,
+        },
+    )
 }
 
 #[cfg(test)]

@@ -9,12 +9,14 @@ use url::form_urlencoded::Serializer;
 
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::office::Office;
+use crate::endpoint::pace::Pace;
 use crate::http::return_to::ReturnTo;
 use crate::http::visit::{SiteOrigin, Visit};
 use crate::provider::Provider;
 use crate::session::cookie::{Reading, SessionCookies};
 use crate::session::ended::EndedSessions;
 use crate::session::flow::FlowCookies;
+use crate::session::key_desk::KeyDesk;
 use crate::session::model::{Lifetimes, Session};
 
 /// One way to sign in.
@@ -41,10 +43,14 @@ pub struct Site {
     pub sessions: Arc<SessionCookies>,
     /// The cookies of sign-ins on their way.
     pub flows: Arc<FlowCookies>,
+    /// Where to ask that the session keys be read anew.
+    pub key_desk: KeyDesk,
     /// How long sessions last.
     pub lifetimes: Lifetimes,
     /// Sessions that were ended before their time.
     pub ended: EndedSessions,
+    /// How often an address may end sessions through the provider's page.
+    pub front_channel: Pace,
     /// Other origins that `return_to` may lead to.
     pub return_to_origins: Vec<Url>,
     /// The session cookie's name without a prefix; the cookie of a sign-out on its way derives its own from it.
@@ -124,9 +130,24 @@ impl Site {
     /// as it was then.
     pub fn admits(&self, session: &Session, now: Timestamp) -> bool {
         let principal = &session.principal;
-        self.lifetimes.is_alive(session, now)
-            && !self.ended.holds(&session.id)
+        now < self.ends(session)
+            && !self.ended.holds(session)
             && self.offer(&principal.provider).is_some_and(|offer| offer.provider.issuer() == principal.issuer)
+    }
+
+    /// When a session is over if it is not used again.
+    pub fn ends(&self, session: &Session) -> Timestamp {
+        self.lifetimes.ends(session).min(self.proof_ends(session))
+    }
+
+    /// When a session is over however much it is used: nothing that it opened stays open beyond that.
+    pub fn last_moment(&self, session: &Session) -> Timestamp {
+        session.created.after(self.lifetimes.absolute).min(self.proof_ends(session))
+    }
+
+    fn proof_ends(&self, session: &Session) -> Timestamp {
+        let offer = self.offer(&session.principal.provider);
+        offer.map_or(Timestamp::from_seconds(u64::MAX), |offer| offer.provider.proof_ends(session))
     }
 }
 

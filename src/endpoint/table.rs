@@ -4,7 +4,9 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 
+use crate::endpoint::backchannel::backchannel;
 use crate::endpoint::callback::callback;
+use crate::endpoint::frontchannel::frontchannel;
 use crate::endpoint::login::{login, login_with};
 use crate::endpoint::logout::logout;
 use crate::endpoint::me::me;
@@ -30,8 +32,12 @@ pub struct Endpoint {
 /// What answers an endpoint.
 #[derive(Clone, Copy, Debug)]
 pub enum Handler {
+    /// Hears from a provider what has ended there.
+    Backchannel,
     /// Ends a sign-in.
     Callback,
+    /// Hears the same from a provider's page.
+    Frontchannel,
     /// Begins one, at the provider that the person chooses.
     Login,
     /// Begins one at the named provider.
@@ -57,6 +63,18 @@ pub const TABLE: &[Endpoint] = &[
         metric: "callback",
         handler: Handler::Callback,
     },
+    Endpoint {
+        path: "/backchannel-logout/{provider}",
+        methods: &[Method::POST],
+        metric: "backchannel_logout",
+        handler: Handler::Backchannel,
+    },
+    Endpoint {
+        path: "/frontchannel-logout/{provider}",
+        methods: &[Method::GET],
+        metric: "frontchannel_logout",
+        handler: Handler::Frontchannel,
+    },
     Endpoint { path: "/logout", methods: &[Method::GET, Method::POST], metric: "logout", handler: Handler::Logout },
     Endpoint { path: "/signed-out", methods: READ, metric: "signed_out", handler: Handler::SignedOut },
     Endpoint { path: "/me", methods: READ, metric: "me", handler: Handler::Me },
@@ -70,14 +88,19 @@ pub fn find<'a>(site: &Site, path: &'a str) -> Option<(&'static Endpoint, &'a st
 
 /// Answers a request whose path [`Site::owns`]. The caller has bounded `body`, to 64 KiB.
 pub async fn dispatch(site: &Site, visit: &Visit, parts: &Parts, body: Bytes) -> Response<Body> {
+    if site.sessions.lacks_key(&parts.headers) || site.flows.lacks_key(&parts.headers) {
+        site.key_desk.look().await;
+    }
     let response = match find(site, parts.uri.path()) {
         None => page::not_found(visit),
         Some((endpoint, _)) if !endpoint.methods.contains(&parts.method) => wrong_method(visit, endpoint),
         Some((endpoint, provider)) => match endpoint.handler {
+            Handler::Backchannel => backchannel(site, visit, parts, &body, provider),
             Handler::Callback => callback(site, visit, parts, &body, provider).await,
+            Handler::Frontchannel => frontchannel(site, visit, parts, provider),
             Handler::Login => login(site, visit, parts).await,
             Handler::LoginWith => login_with(site, visit, parts, provider).await,
-            Handler::Logout => logout(site, visit, parts),
+            Handler::Logout => logout(site, visit, parts, &body),
             Handler::Me => me(site, visit, parts),
             Handler::SignedOut => signed_out(site, visit, parts),
         },

@@ -107,7 +107,7 @@ impl Files {
                 return Ok(Response::from_parts(head, Body::Empty));
             }
         }
-        Ok(Response::from_parts(head, Body::Streamed(body.boxed_unsync())))
+        Ok(Response::from_parts(head, Body::Streamed(body.boxed_unsync(), None)))
     }
 
     fn fault(&self, cause: io::Error) -> FileFault {

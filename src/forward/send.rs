@@ -84,6 +84,9 @@ pub enum UpstreamFault {
     /// The visitor's body broke off. 400, which most likely nobody reads.
     #[error("the visitor's body broke off")]
     Visitor,
+    /// The session of the visitor ended while the body was on its way. 401.
+    #[error("the session of the visitor is over")]
+    SessionOver,
     /// There is nothing to send to. 502.
     #[error("the upstream has no address")]
     NoAddress,
@@ -213,6 +216,7 @@ impl Address {
             Some(Fault::TooLarge) => UpstreamFault::TooLarge,
             Some(Fault::TooSlow) => UpstreamFault::TooSlow,
             Some(Fault::Visitor) => UpstreamFault::Visitor,
+            Some(Fault::SessionOver) => UpstreamFault::SessionOver,
             None => UpstreamFault::Broken { upstream: Arc::clone(&self.upstream), cause },
         }
     }

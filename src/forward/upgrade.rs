@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -19,6 +20,7 @@ use tokio::io::{AsyncWriteExt as _, copy_bidirectional_with_sizes};
 
 use crate::base::random;
 use crate::base::tally::{Counted, Tally};
+use crate::base::tie::Leash;
 use crate::net::stream::Stream;
 
 /// Bytes kept for each direction of a tunnel.
@@ -99,8 +101,14 @@ fn accept(key: &str) -> String {
 }
 
 /// Joins the two connections once both have changed protocols, and counts the tunnel while it lives, among tunnels and as a
-/// request `under_way`.
-pub fn tunnel(visitor: VisitorSide, upstream: (Stream, BytesMut), tally: &Tally, under_way: Option<Counted>) {
+/// request `under_way`. It is closed when `leash` is cut.
+pub fn tunnel(
+    visitor: VisitorSide,
+    upstream: (Stream, BytesMut),
+    tally: &Tally,
+    under_way: Option<Counted>,
+    leash: Option<Leash>,
+) {
     let counted = (tally.enter(), under_way);
     drop(tokio::task::spawn_local(async move {
         let _counted = counted;
@@ -114,7 +122,15 @@ pub fn tunnel(visitor: VisitorSide, upstream: (Stream, BytesMut), tally: &Tally,
         }
         drop(early);
         // However a tunnel ends, its two ends have learnt of it by their sockets.
-        drop(copy_bidirectional_with_sizes(&mut visitor, &mut upstream, TUNNEL_BUFFER, TUNNEL_BUFFER).await);
+        let mut copying =
+            pin!(copy_bidirectional_with_sizes(&mut visitor, &mut upstream, TUNNEL_BUFFER, TUNNEL_BUFFER));
+        match leash {
+            None => drop(copying.await),
+            Some(mut leash) => tokio::select! {
+                _ = &mut copying => {}
+                () = leash.cut() => {}
+            },
+        }
     }));
 }
 

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::table::Table;
 use crate::base::clock::Timestamp;
+use crate::base::tie::Tie;
 use crate::endpoint::site::Site;
 use crate::identity::headers::IdentityHeaders;
 use crate::identity::principal::Principal;
@@ -33,6 +34,9 @@ pub struct Recognised {
     renew_at: Cell<Timestamp>,
     /// For each upstream, the identity headers, rendered at the first request to it.
     identity: Box<[OnceCell<ReadyHeaders>]>,
+    /// What it has open hangs on this.
+    tie: Rc<Tie>,
+    watched: Cell<bool>,
 }
 
 /// What somebody showed. The two never mix: a session belongs to a browser, a token to whoever sends it.
@@ -65,16 +69,18 @@ impl Credential {
 }
 
 impl Recognised {
-    fn new(site: &Site, upstreams: usize, opened: Opened, now: Timestamp) -> Self {
-        let asked = Cell::new(site.ended.epoch());
+    /// `asked` is the epoch from before it was asked whether the session was ended.
+    fn new(site: &Site, upstreams: usize, opened: Opened, asked: u64, now: Timestamp) -> Self {
         let session = opened.session;
         let renew_at = if opened.reseal { now } else { session.used.after(site.lifetimes.renew_after()) };
         Self {
             principal_id: session.principal.id(),
-            ends: site.lifetimes.ends(&session),
-            asked,
+            ends: site.ends(&session),
+            asked: Cell::new(asked),
             renew_at: Cell::new(renew_at),
             identity: (0..upstreams).map(|_| OnceCell::new()).collect(),
+            tie: Rc::default(),
+            watched: Cell::new(false),
             held: Held::Session(session),
         }
     }
@@ -87,25 +93,48 @@ impl Recognised {
             asked: Cell::new(0),
             renew_at: Cell::new(Timestamp::from_seconds(u64::MAX)),
             identity: (0..upstreams).map(|_| OnceCell::new()).collect(),
+            tie: Rc::default(),
+            watched: Cell::new(false),
             held: Held::Bearer(vouched),
         }
     }
 
     /// Whether the session may still be used.
     fn is_alive(&self, site: &Site, now: Timestamp) -> bool {
-        if now >= self.ends {
-            return false;
-        }
+        now < self.ends && !self.is_ended(site)
+    }
+
+    /// Whether what it has open may stay so: that counts as use, so the idle time does not end it.
+    pub(super) fn may_keep_open(&self, site: &Site, now: Timestamp) -> bool {
+        self.session().is_none_or(|session| now < site.last_moment(session)) && !self.is_ended(site)
+    }
+
+    /// Whether it was ended before its time.
+    fn is_ended(&self, site: &Site) -> bool {
         let epoch = site.ended.epoch();
         if self.asked.get() == epoch {
-            return true;
+            return false;
         }
-        let Held::Session(session) = &self.held else { return true };
-        let is_alive = !site.ended.holds(&session.id);
-        if is_alive {
+        // A bearer token is its issuer's to end.
+        let is_ended = self.session().is_some_and(|session| site.ended.holds(session));
+        if !is_ended {
             self.asked.set(epoch);
         }
-        is_alive
+        is_ended
+    }
+
+    /// What its leashes are of.
+    pub(super) const fn tie(&self) -> &Rc<Tie> {
+        &self.tie
+    }
+
+    /// Notes that it is watched from now on; whether it was not before.
+    pub(super) fn begin_watch(&self) -> bool {
+        !self.watched.replace(true)
+    }
+
+    pub(super) fn end_watch(&self) {
+        self.watched.set(false);
     }
 
     /// The session; a bearer caller has none.
@@ -182,12 +211,13 @@ pub fn recognise(
     if let Some(known) = table.find(host, &raw) {
         return if known.is_alive(site, now) { Credential::Session(known) } else { Credential::Broken(Broken::Ended) };
     }
+    let asked = site.ended.epoch();
     match site.sessions.open(&raw, host, now) {
         Reading::Absent => Credential::Absent,
         Reading::Broken(broken) => Credential::Broken(broken),
         Reading::Open(opened) if !site.admits(&opened.session, now) => Credential::Broken(Broken::Ended),
         Reading::Open(opened) => {
-            let recognised = Rc::new(Recognised::new(site, upstreams, *opened, now));
+            let recognised = Rc::new(Recognised::new(site, upstreams, *opened, asked, now));
             table.keep(host, &raw, Rc::clone(&recognised));
             Credential::Session(recognised)
         }

@@ -17,6 +17,7 @@ use super::pass;
 use super::plan::{Behind, Plan};
 use super::record::{Asked, Record};
 use super::table::Table;
+use super::ties::Ties;
 use super::{reception, refuse};
 use crate::base::clock::Timestamp;
 use crate::base::tally::Tally;
@@ -33,6 +34,7 @@ pub struct Gate {
     pub(super) plan: Arc<Plan>,
     pub(super) upstreams: Vec<Behind<Upstream>>,
     pub(super) tunnels: Tally,
+    pub(super) ties: Ties,
     table: Table<Recognised>,
     pub(super) tokens: TokenTable,
     introductions: Introductions,
@@ -53,7 +55,16 @@ impl Gate {
             .collect();
         let table = Table::new(plan.table_capacity);
         let tokens = TokenTable::new(plan.table_capacity);
-        Self { upstreams, tunnels, table, tokens, introductions: Introductions::default(), access, plan }
+        Self {
+            upstreams,
+            tunnels,
+            ties: Ties::default(),
+            table,
+            tokens,
+            introductions: Introductions::default(),
+            access,
+            plan,
+        }
     }
 
     /// Answers one request.
@@ -87,8 +98,14 @@ impl Gate {
         if is_call && is_refusal(&response) { page::to_grpc(&response) } else { response }
     }
 
-    /// Closes upstream connections that nobody uses.
+    /// Closes what sessions that are over have open.
+    pub fn cut_what_is_over(&self) {
+        self.ties.look(&self.plan.site);
+    }
+
+    /// Closes upstream connections that nobody uses, and what sessions that are over have open.
     pub fn sweep(&self) {
+        self.cut_what_is_over();
         for upstream in &self.upstreams {
             if let Behind::Application(upstream) = upstream {
                 upstream.sweep();

@@ -22,6 +22,7 @@ use crate::http::body::Body;
 use crate::http::visit::Visit;
 use crate::policy::asker::Asker;
 use crate::policy::wanted::Wanted;
+use crate::session::cookie::Broken;
 
 /// What becomes of a request.
 pub enum Judged<'a> {
@@ -171,7 +172,14 @@ impl Gate {
                 };
             }
         }
-        Ok(self.recognise(&admitted.visit, parts, now))
+        match self.recognise(&admitted.visit, parts, now) {
+            // Another gateway may seal with a key that stands in our files by now.
+            Credential::Broken(Broken::UnknownKey) => {
+                Box::pin(self.plan.site.key_desk.look()).await;
+                Ok(self.recognise(&admitted.visit, parts, now))
+            }
+            credential => Ok(credential),
+        }
     }
 }
 

@@ -18,6 +18,7 @@ pub mod record;
 pub mod refuse;
 pub mod route;
 pub mod table;
+pub mod ties;
 
 pub use self::handle::Gate;
 pub use self::plan::{AddressPlan, ApplicationPlan, Behind, Plan, UpstreamPlan};

@@ -22,6 +22,7 @@ use super::refuse;
 use super::route::Route;
 use crate::base::clock::Timestamp;
 use crate::config::settings::TokenSettings;
+use crate::endpoint::site::Site;
 use crate::forward::balance::{Exchange, Upstream};
 use crate::forward::files::{FileFault, Files};
 use crate::forward::request_out::{Authorization, Dressing, dress};
@@ -100,11 +101,20 @@ pub async fn through(
     }
     let answered = match upstream {
         Behind::Application(upstream) => {
-            let body = RequestBody::new(body, limit, gate.plan.body_timeout, parts.version == Version::HTTP_2);
+            let mut body = RequestBody::new(body, limit, gate.plan.body_timeout, parts.version == Version::HTTP_2);
+            if let Some(who) = who {
+                body = body.tied(|| gate.ties.leash(who));
+            }
             let load = Load { parts, body, visitor_side, target };
             application(gate, passage, plan, upstream, load, record).await
         }
-        Behind::Files(files) => Box::pin(from_files(files, admitted, personal, &parts, &target)).await,
+        Behind::Files(files) => {
+            let answered = Box::pin(from_files(files, admitted, personal, &parts, &target)).await;
+            answered.map(|response| match who {
+                Some(who) => response.map(|body| body.tied(gate.ties.leash(who))),
+                None => response,
+            })
+        }
         Behind::Answer(fixed) => {
             let mut response = fixed.answer();
             response_in::receive(response.headers_mut(), personal, |_| false);
@@ -177,7 +187,8 @@ async fn application(
 
     let answered = upstream.send(request, added).await;
     record.upstream_answered();
-    let Exchange { answer, lease, under_way } = answered.map_err(|fault| upstream_fault(admitted, &fault, is_safe))?;
+    let Exchange { answer, lease, under_way } =
+        answered.map_err(|fault| upstream_fault(site, admitted, &fault, is_safe))?;
     let (mut head, ()) = answer.into_parts();
     response_in::receive(&mut head.headers, who.is_some(), |name| site.sessions.is_ours(name));
     head.extensions.clear();
@@ -190,11 +201,17 @@ async fn application(
             return Err(page::upstream_unavailable(visit, None));
         }
         if let Some(upstream_side) = lease.into_tunnel() {
-            upgrade::tunnel(visitor_side, upstream_side, &gate.tunnels, under_way);
+            let leash = who.as_ref().map(|who| gate.ties.leash(who));
+            upgrade::tunnel(visitor_side, upstream_side, &gate.tunnels, under_way, leash);
         }
         return Ok(Response::from_parts(head, Body::Empty));
     }
-    Ok(Response::from_parts(head, Body::Upstream(UpstreamBody::new(lease, grpc, under_way))))
+    let body = Body::Upstream(UpstreamBody::new(lease, grpc, under_way));
+    let body = match who {
+        Some(who) => body.tied(gate.ties.leash(who)),
+        None => body,
+    };
+    Ok(Response::from_parts(head, body))
 }
 
 /// The `Authorization` that the upstream gets. `Err` is an answer of ours in its place.
@@ -316,7 +333,7 @@ async fn no_token(
 }
 
 /// Only what can be repeated without harm gets a link to try it again.
-fn upstream_fault(admitted: &Admitted, fault: &UpstreamFault, is_safe: bool) -> Response<Body> {
+fn upstream_fault(site: &Site, admitted: &Admitted, fault: &UpstreamFault, is_safe: bool) -> Response<Body> {
     let visit = &admitted.visit;
     let request_id = &*visit.request_id;
     let retry = is_safe.then(|| visit.site.at(admitted.path.target().as_str()));
@@ -331,6 +348,7 @@ fn upstream_fault(admitted: &Admitted, fault: &UpstreamFault, is_safe: bool) -> 
         }
         UpstreamFault::TooLarge => refuse::too_large(visit),
         UpstreamFault::TooSlow => refuse::too_slow(visit),
+        UpstreamFault::SessionOver => page::unauthorized(visit, &site.login_path(None, &site.return_to(visit, None))),
         UpstreamFault::Visitor => refuse::body_broke_off(visit),
     }
 }

@@ -13,6 +13,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 pub use super::request_body::{Fault, RequestBody, RequestBodyError, Watch};
 use super::trailers;
 use crate::base::tally::Counted;
+use crate::base::tie::Leash;
 use crate::net::pool::{self, Lease};
 
 /// Why an answer's body broke off. It names no source: an upstream's reset code says nothing to the visitor, whose stream is
@@ -22,6 +23,9 @@ pub enum BodyError {
     /// The connection or stream to the upstream failed.
     #[error("the upstream's body broke off: {0}")]
     Upstream(pool::Fault),
+    /// The session of whoever asked is over.
+    #[error("the session of whoever asked is over")]
+    SessionOver,
     /// A file could not be read to its end.
     #[error("a file could not be read to its end: {0}")]
     File(io::Error),
@@ -38,13 +42,24 @@ pub enum Body {
     /// An upstream's body, streamed as it arrives.
     Upstream(UpstreamBody),
     /// A file, streamed as it is read.
-    Streamed(UnsyncBoxBody<Bytes, io::Error>),
+    Streamed(UnsyncBoxBody<Bytes, io::Error>, Option<Leash>),
 }
 
 impl Body {
     /// A body of these bytes.
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
         Self::Own(Full::new(bytes.into()))
+    }
+
+    /// This body, to break off when `leash` is cut. Bytes of ours are there already, so they stay whole.
+    #[must_use]
+    pub fn tied(mut self, leash: Leash) -> Self {
+        match &mut self {
+            Self::Empty | Self::Own(_) => {}
+            Self::Upstream(body) => body.leash = Some(leash),
+            Self::Streamed(_, held) => *held = Some(leash),
+        }
+        self
     }
 }
 
@@ -57,7 +72,11 @@ impl HttpBody for Body {
             Self::Empty => Poll::Ready(None),
             Self::Own(full) => Pin::new(full).poll_frame(context).map_err(|never: Infallible| match never {}),
             Self::Upstream(body) => Pin::new(body).poll_frame(context),
-            Self::Streamed(body) => Pin::new(body).poll_frame(context).map_err(BodyError::File),
+            Self::Streamed(_, Some(leash)) if leash.is_cut() => Poll::Ready(Some(Err(BodyError::SessionOver))),
+            Self::Streamed(body, leash) => {
+                let polled = Pin::new(body).poll_frame(context).map_err(BodyError::File);
+                wait(polled, leash, context)
+            }
         }
     }
 
@@ -66,7 +85,7 @@ impl HttpBody for Body {
             Self::Empty => true,
             Self::Own(full) => full.is_end_stream(),
             Self::Upstream(body) => body.is_end_stream(),
-            Self::Streamed(body) => body.is_end_stream(),
+            Self::Streamed(body, _) => body.is_end_stream(),
         }
     }
 
@@ -75,10 +94,20 @@ impl HttpBody for Body {
             Self::Empty => SizeHint::with_exact(0),
             Self::Own(full) => full.size_hint(),
             Self::Upstream(body) => body.size_hint(),
-            Self::Streamed(body) => body.size_hint(),
+            Self::Streamed(body, _) => body.size_hint(),
         }
     }
 }
+
+/// A body that waits is woken when its leash is cut.
+fn wait(polled: Polled, leash: &mut Option<Leash>, context: &Context<'_>) -> Polled {
+    match leash {
+        Some(leash) if polled.is_pending() => leash.poll_cut(context).map(|()| Some(Err(BodyError::SessionOver))),
+        _ => polled,
+    }
+}
+
+type Polled = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
 
 /// An upstream's body together with the connection that it comes over, which goes back to its pool once the body was read to its end.
 #[derive(Debug)]
@@ -86,6 +115,7 @@ pub struct UpstreamBody {
     lease: Option<Lease<RequestBody>>,
     trailers: bool,
     ended: bool,
+    leash: Option<Leash>,
     _under_way: Option<Counted>,
 }
 
@@ -93,7 +123,7 @@ impl UpstreamBody {
     /// The body that arrives over `lease`. Its trailers pass only when `trailers` says so, which is for gRPC alone. `under_way`
     /// is the request's place among those that its address answers.
     pub const fn new(lease: Lease<RequestBody>, trailers: bool, under_way: Option<Counted>) -> Self {
-        Self { lease: Some(lease), trailers, ended: false, _under_way: under_way }
+        Self { lease: Some(lease), trailers, ended: false, leash: None, _under_way: under_way }
     }
 }
 
@@ -105,9 +135,18 @@ impl HttpBody for UpstreamBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.leash.as_ref().is_some_and(Leash::is_cut) {
+            self.lease = None;
+            return Poll::Ready(Some(Err(BodyError::SessionOver)));
+        }
         loop {
-            let Some(lease) = self.lease.as_mut() else { return Poll::Ready(None) };
-            let frame = match ready!(lease.poll_frame(context)) {
+            let this = &mut *self;
+            let Some(lease) = this.lease.as_mut() else { return Poll::Ready(None) };
+            let polled = lease.poll_frame(context);
+            if polled.is_pending() {
+                return wait(Poll::Pending, &mut this.leash, context);
+            }
+            let frame = match ready!(polled) {
                 Some(Ok(frame)) => frame,
                 Some(Err(cause)) => {
                     self.lease = None;

@@ -19,6 +19,7 @@ use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 
 use crate::base::clock;
+use crate::base::tie::Leash;
 use crate::http::protected::ProtectedNames;
 use crate::http::trailers;
 
@@ -31,6 +32,7 @@ pub struct RequestBody {
     source: Source,
     watch: Option<Rc<Watch>>,
     trailers: bool,
+    leash: Option<Leash>,
 }
 
 #[derive(Debug)]
@@ -88,6 +90,8 @@ pub enum Fault {
     TooLarge,
     /// Nothing of it came for too long.
     TooSlow,
+    /// The session of the visitor is over.
+    SessionOver,
 }
 
 /// Why a request's body broke off.
@@ -102,11 +106,18 @@ pub enum RequestBodyError {
     /// Nothing of it came for too long.
     #[error("nothing came of the visitor's body for too long")]
     TooSlow,
+    /// The session of the visitor is over. An HTTP/2 upstream is told CANCEL by this.
+    #[error("the session of the visitor is over")]
+    SessionOver(#[source] h2::Error),
 }
 
 impl RequestBodyError {
     fn cancelled() -> Self {
         Self::Visitor(h2::Error::from(h2::Reason::CANCEL))
+    }
+
+    fn session_over() -> Self {
+        Self::SessionOver(h2::Error::from(h2::Reason::CANCEL))
     }
 }
 
@@ -150,12 +161,17 @@ impl RequestBody {
         }
         let visitor =
             Visitor { incoming, left: limit, patience, deadline: None, stands_still: false, http2, trailers: None };
-        Self { source: Source::Visitor(visitor), watch: Some(Rc::new(Watch::new(patience))), trailers: false }
+        Self {
+            source: Source::Visitor(visitor),
+            watch: Some(Rc::new(Watch::new(patience))),
+            trailers: false,
+            leash: None,
+        }
     }
 
     /// No body.
     pub const fn empty() -> Self {
-        Self { source: Source::Nothing, watch: None, trailers: false }
+        Self { source: Source::Nothing, watch: None, trailers: false, leash: None }
     }
 
     /// Lets trailers pass, without those that `protected` covers.
@@ -165,6 +181,15 @@ impl RequestBody {
             visitor.trailers = Some(Arc::clone(protected));
         }
         self.trailers = true;
+        self
+    }
+
+    /// Breaks off when `leash` is cut, as long as something of it is still to come.
+    #[must_use]
+    pub fn tied(mut self, leash: impl FnOnce() -> Leash) -> Self {
+        if !matches!(self.source, Source::Nothing) {
+            self.leash = Some(leash());
+        }
         self
     }
 
@@ -181,10 +206,10 @@ impl RequestBody {
     /// Begins to keep what passes, for [`Self::again`].
     #[must_use]
     pub fn keeping(self) -> Self {
-        let Self { source, watch, trailers } = self;
+        let Self { source, watch, trailers, leash } = self;
         let visitor = match source {
             Source::Visitor(visitor) => visitor,
-            source => return Self { source, watch, trailers },
+            source => return Self { source, watch, trailers, leash },
         };
         let kept = Kept {
             visitor: RefCell::new(visitor),
@@ -192,7 +217,7 @@ impl RequestBody {
             bytes: Cell::new(0),
             latest: Cell::new(0),
         };
-        Self { source: Source::Again(Rc::new(kept), 0, 0), watch, trailers }
+        Self { source: Source::Again(Rc::new(kept), 0, 0), watch, trailers, leash }
     }
 
     /// A copy that starts at the beginning, as long as all of that is kept when it is read. Only the latest copy can be read.
@@ -202,7 +227,12 @@ impl RequestBody {
             Source::Nothing | Source::Visitor(_) => Source::Nothing,
             Source::Again(kept, number, _) => Source::Again(Rc::clone(kept), number + 1, 0),
         };
-        Self { source, watch: self.watch.clone(), trailers: self.trailers }
+        Self {
+            source,
+            watch: self.watch.clone(),
+            trailers: self.trailers,
+            leash: self.leash.as_ref().map(Leash::again),
+        }
     }
 
     /// Whether it can be sent from its beginning.
@@ -317,6 +347,9 @@ impl HttpBody for RequestBody {
         let this = self.get_mut();
         let polled = match &mut this.source {
             Source::Nothing => return Poll::Ready(None),
+            _ if this.leash.as_ref().is_some_and(Leash::is_cut) => {
+                Poll::Ready(Some(Err(RequestBodyError::session_over())))
+            }
             Source::Visitor(visitor) => visitor.poll(context),
             Source::Again(kept, number, _) if *number < kept.latest.get() => {
                 return Poll::Ready(Some(Err(RequestBodyError::cancelled())));
@@ -327,6 +360,12 @@ impl HttpBody for RequestBody {
                 kept.poll(passed, is_last, context)
             }
         };
+        let polled = match &mut this.leash {
+            Some(leash) if polled.is_pending() => {
+                leash.poll_cut(context).map(|()| Some(Err(RequestBodyError::session_over())))
+            }
+            _ => polled,
+        };
         if let Some(watch) = &this.watch {
             watch.note(polled.is_pending());
             if let Poll::Ready(Some(Err(error))) = &polled {
@@ -334,6 +373,7 @@ impl HttpBody for RequestBody {
                     RequestBodyError::Visitor(_) => Fault::Visitor,
                     RequestBodyError::TooLarge => Fault::TooLarge,
                     RequestBodyError::TooSlow => Fault::TooSlow,
+                    RequestBodyError::SessionOver(_) => Fault::SessionOver,
                 }));
             }
         }

@@ -13,7 +13,8 @@ use crate::page::style::{Forms, policy};
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
-const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+/// The header that says who may load an answer as a part of a page (Fetch, section 3.7).
+pub const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// Who an answer is for: what is known of a request even when the edge refused it.
 #[derive(Clone, Copy, Debug)]

@@ -64,7 +64,7 @@ pub(crate) struct AskPage<'a> {
     pub(crate) action: &'a str,
     pub(crate) fields: &'a [(&'a str, &'a str)],
     pub(crate) button: &'a str,
-    pub(crate) other: Option<&'a Link<'a>>,
+    pub(crate) others: &'a [Link<'a>],
 }
 
 #[derive(Template)]

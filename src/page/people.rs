@@ -25,8 +25,8 @@ pub struct Question<'a> {
     pub fields: &'a [(&'a str, &'a str)],
     /// What the button says.
     pub button: &'a str,
-    /// The way out, if there is one.
-    pub other: Option<&'a Link<'a>>,
+    /// Other ways, the best one first.
+    pub others: &'a [Link<'a>],
 }
 
 /// The page on which a person chooses who signs them in. Each choice is a plain link.
@@ -45,9 +45,9 @@ pub fn notice(visit: &Visit, explanation: &Explanation<'_>) -> Response<Body> {
 /// under `no-referrer` a browser sends `Origin: null`, which nothing could check.
 pub fn ask(visit: &Visit, question: &Question<'_>) -> Response<Body> {
     let asker = Asker::from(visit);
-    let Question { title, what, action, fields, button, other } = *question;
+    let Question { title, what, action, fields, button, others } = *question;
     let mut response =
-        page(asker, StatusCode::OK, &AskPage { frame: asker.into(), title, what, action, fields, button, other });
+        page(asker, StatusCode::OK, &AskPage { frame: asker.into(), title, what, action, fields, button, others });
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy(Forms::OwnSite));
     response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     response

@@ -44,7 +44,7 @@ fn every_page(words: &str) -> Vec<(&'static str, Response<Body>)> {
         action: words,
         fields: &[(words, words)],
         button: words,
-        other: Some(&link),
+        others: std::slice::from_ref(&link),
     };
     let explanation = Explanation::new(words, words, words).link(words, words);
     vec![

@@ -102,6 +102,28 @@ pub enum RefreshFault {
     },
 }
 
+/// What a logout token says has ended at the provider. At least one of the names is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedOut {
+    /// `sid`: this session alone, where it is named.
+    pub provider_session: Option<String>,
+    /// `sub`: whose it was; all of theirs where no session is named.
+    pub subject: Option<String>,
+    /// Nothing that began after this second is meant.
+    pub before: Timestamp,
+}
+
+/// Why a logout token is refused. Never holds any of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LogoutTokenFault {
+    /// No key at hand may have signed it: the keys may have changed.
+    #[error("is signed with a key that is not known here")]
+    UnknownKey,
+    /// Anything else; reads on after "the logout token".
+    #[error("{0}")]
+    Invalid(&'static str),
+}
+
 /// Why a provider could not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ProviderFault {
@@ -253,6 +275,42 @@ impl Provider {
         state: &str,
     ) -> Option<String> {
         self.oidc.end_session(id_token_hint, post_logout_redirect_uri, state)
+    }
+
+    /// When the person's proof of who they are is too old for the operator's `max_age`; never where there is none. Counted from the
+    /// sign-in where the provider did not say when it was (`auth_time`). The leeway for clocks is the one of the check at the sign-in,
+    /// so that what passed there is not over at once.
+    pub fn proof_ends(&self, session: &Session) -> Timestamp {
+        let settings = self.oidc.settings();
+        settings.max_age.map_or(Timestamp::from_seconds(u64::MAX), |span| {
+            session.authenticated.unwrap_or(session.created).after(span).after(settings.clock_skew)
+        })
+    }
+
+    /// What a logout token says (`OpenID` Connect Back-Channel Logout 1.0, section 2.6). Asks nobody, and hears a token once.
+    ///
+    /// # Errors
+    /// When the token is refused. After [`LogoutTokenFault::UnknownKey`], [`Self::look_for_keys`] may help the next one.
+    pub fn logged_out(&self, token: &str) -> Result<LoggedOut, LogoutTokenFault> {
+        self.oidc.logged_out(token)
+    }
+
+    /// Reads the provider's keys anew, once in ten seconds at the most. For the back office.
+    pub fn look_for_keys(&self) -> impl Future<Output = ()> + Send + use<> {
+        let oidc = Arc::clone(&self.oidc);
+        async move { oidc.look_for_keys().await }
+    }
+
+    /// Gives tokens back to the provider (RFC 7009), for the back office; `None` when there is nothing to give back, or nobody to give
+    /// it to.
+    pub fn revoke(&self, tokens: &Tokens) -> Option<impl Future<Output = ()> + Send + use<>> {
+        OpenIdProvider::revoke(&self.oidc, tokens)
+    }
+
+    /// Where the provider's own pages may be, for whoever lets them frame an answer: the origins of its issuer and of its end-session
+    /// endpoint.
+    pub fn page_origins(&self) -> Vec<String> {
+        self.oidc.page_origins()
     }
 
     /// Reads the provider's metadata and keys now, and anew every hour; sooner while it has none. Runs in the back

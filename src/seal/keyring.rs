@@ -45,6 +45,12 @@ pub enum KeyError {
     /// The list of keys is empty.
     #[error("there is no session key; make one with `portcullis keygen`")]
     None,
+    /// A text of the list holds no key.
+    #[error("session key {number} holds no key; make one with `portcullis keygen`")]
+    Empty {
+        /// Its place in the list, from 1.
+        number: usize,
+    },
     /// A key can't be read.
     #[error("session key {number}: {cause}")]
     Unreadable {
@@ -54,10 +60,10 @@ pub enum KeyError {
         cause: SecretError,
     },
     /// A key is too short, or can be guessed.
-    #[error("session key {number} {cause}; make one with `portcullis keygen`")]
+    #[error("session key {place} {cause}; make one with `portcullis keygen`")]
     Weak {
-        /// Its place in the list, from 1.
-        number: usize,
+        /// Where it stands.
+        place: KeyPlace,
         /// What is weak about it.
         cause: WeakKey,
     },
@@ -66,16 +72,44 @@ pub enum KeyError {
     Seal(#[from] SealError),
 }
 
+/// Where a key stands: in the list, and in which line of several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyPlace {
+    /// Its text's place in the list, from 1.
+    number: usize,
+    /// Its line, from 1, where the text has several keys.
+    line: Option<usize>,
+}
+
+impl fmt::Display for KeyPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            None => write!(f, "{}", self.number),
+            Some(line) => write!(f, "{} (line {line})", self.number),
+        }
+    }
+}
+
 impl KeySet {
-    /// A set of `keys`, each as an operator wrote it: see [`session_key::decode`].
+    /// A set of the keys in `texts`, each as an operator wrote it: one key a line ([`session_key::lines`]), see
+    /// [`session_key::decode`].
     ///
     /// # Errors
     /// When there is no key, or one of them is weak.
-    pub fn new(keys: &[SecretString]) -> Result<Self, KeyError> {
-        let decode = |(index, key): (usize, &SecretString)| {
-            session_key::decode(key).map_err(|cause| KeyError::Weak { number: index + 1, cause })
-        };
-        Self::of(&keys.iter().enumerate().map(decode).collect::<Result<Vec<_>, _>>()?)
+    pub fn new(texts: &[SecretString]) -> Result<Self, KeyError> {
+        let mut keys = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            let (number, lines) = (index + 1, session_key::lines(text));
+            if lines.is_empty() {
+                return Err(KeyError::Empty { number });
+            }
+            let several = lines.len() > 1;
+            for (line, key) in &lines {
+                let place = KeyPlace { number, line: several.then_some(*line) };
+                keys.push(session_key::decode(key).map_err(|cause| KeyError::Weak { place, cause })?);
+            }
+        }
+        Self::of(&keys)
     }
 
     /// The keys that the config names, read now.
@@ -171,6 +205,13 @@ impl Keyring {
         self.keys.load().first.seal(purpose, context, plain)
     }
 
+    /// Whether `sealed` looks like a seal, and names a key that is not in the ring: another gateway may have a newer one.
+    pub fn lacks_key_of(&self, sealed: &[u8]) -> bool {
+        let keys = self.keys.load();
+        let mut ids = std::iter::once(&keys.first).chain(&keys.others).map(RingKey::id);
+        Sealed::parse(sealed).is_some_and(|sealed| ids.all(|id| id != sealed.id))
+    }
+
     /// Opens `sealed` with the key that it names. Nothing says why a seal does not open, since whoever forges one would
     /// learn from it.
     pub fn open(&self, purpose: Purpose, context: &[&[u8]], sealed: &[u8]) -> Option<Opened> {
@@ -197,6 +238,7 @@ impl fmt::Debug for Keyring {
 mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use secrecy::ExposeSecret as _;
 
     use super::super::aead::OVERHEAD;
     use super::*;
@@ -295,6 +337,31 @@ mod tests {
         }
         seeds.pop();
         assert!(ring(&seeds).open(Purpose::Session, CONTEXT, &first).is_none(), "a key that left opens nothing");
+    }
+
+    #[test]
+    fn one_text_may_hold_several_keys_the_first_of_which_seals() {
+        let text = |seeds: &[u8]| {
+            let lines: Vec<String> = seeds.iter().map(|seed| key(*seed).expose_secret().to_owned()).collect();
+            SecretString::from(format!("# newest first\n{}\n", lines.join("\n")))
+        };
+        let old = ring(&[1]).seal(Purpose::Session, CONTEXT, b"value").unwrap();
+        let both = Keyring::new(&[text(&[2, 1])]).unwrap();
+        assert!(!both.open(Purpose::Session, CONTEXT, &old).unwrap().by_first_key);
+        assert!(both.holds(&KeySet::new(&[key(2), key(1)]).unwrap()));
+        let told = |text: &str| secret(text).unwrap_err().to_string();
+        assert!(told(&format!("{}\n\ntoo few", key(1).expose_secret())).contains("session key 1 (line 3)"));
+        assert!(told("# nothing yet").contains("session key 1 holds no key"));
+    }
+
+    #[test]
+    fn a_key_that_is_missing_is_known_by_its_seal() {
+        let sealed = ring(&[1]).seal(Purpose::Session, CONTEXT, b"value").unwrap();
+        assert!(ring(&[2, 3]).lacks_key_of(&sealed));
+        assert!(!ring(&[2, 1]).lacks_key_of(&sealed));
+        for no_seal in [&b""[..], b"short", &[0; 200]] {
+            assert!(!ring(&[2]).lacks_key_of(no_seal));
+        }
     }
 
     #[test]

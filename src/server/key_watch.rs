@@ -1,30 +1,54 @@
 //! Session keys that stand in files, looked at every few seconds: a changed file counts without a restart, and signs nobody out
-//! as long as the old key stays in the list.
+//! as long as the old key stays in the list. Whoever meets a seal of an unknown key has them looked at at once.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+
+use crate::base::clock;
 use crate::config::secret::SecretSource;
 use crate::seal::keyring::{KeyError, KeySet, Keyring};
+use crate::session::key_desk::Asked;
 
 /// How often the files are looked at.
 const EVERY: Duration = Duration::from_secs(2);
 /// How long a changed file must stay the same before it counts, so that one that is being written is not taken for whole.
 const SETTLE: Duration = Duration::from_millis(250);
 
+/// Files that were looked at this short a time ago are not looked at again: less than it takes until a gateway counts a new key, so that
+/// what another one seals with has been seen, and long enough that forged seals cost next to nothing.
+const LATELY: Duration = Duration::from_millis(200);
+/// The most that are answered by one look.
+const AT_ONCE: usize = 256;
+
 /// Looks at the files of `sources` until the ring is gone, and gives it their keys when these have changed. Keys that can't
-/// be used are told once, and leave the ring as it is. Ends at once when no source is a file.
-pub async fn watch(ring: Weak<Keyring>, sources: Vec<SecretSource>) {
+/// be used are told once, and leave the ring as it is. Whoever is `asked` for waits no longer than a look takes. Ends at once when no
+/// source is a file.
+pub async fn watch(ring: Weak<Keyring>, sources: Vec<SecretSource>, mut asked: mpsc::Receiver<Asked>) {
     if !sources.iter().any(|source| matches!(source, SecretSource::File(_))) {
         return;
     }
     let sources: Arc<[SecretSource]> = sources.into();
-    let mut told = None;
+    let (mut told, mut looked) = (None, clock::instant());
+    let mut waiting = Vec::new();
     loop {
-        tokio::time::sleep(EVERY).await;
-        let found = settled(&ring, &sources).await;
-        let Some(ring) = ring.upgrade() else { return };
-        told = apply(&ring, found, told);
+        let next = EVERY.saturating_sub(looked.elapsed());
+        // When nobody can ask any more there is nobody left to look for, which the ring will tell.
+        let asking = tokio::time::timeout(next, asked.recv_many(&mut waiting, AT_ONCE)).await;
+        if asking.is_err() || looked.elapsed() >= LATELY {
+            let found = settled(&ring, &sources).await;
+            looked = clock::instant();
+            let Some(ring) = ring.upgrade() else { return };
+            told = apply(&ring, found, told);
+        }
+        if asking == Ok(0) {
+            tokio::time::sleep(EVERY).await;
+        }
+        for asked in waiting.drain(..) {
+            // Who has stopped waiting needs no answer.
+            let _stopped = asked.send(());
+        }
     }
 }
 
@@ -90,6 +114,7 @@ mod tests {
 
     use super::*;
     use crate::base::random;
+    use crate::session::key_desk::KeyDesk;
 
     fn runtime() -> tokio::runtime::Runtime {
         tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
@@ -123,6 +148,30 @@ mod tests {
     }
 
     #[test]
+    fn whoever_asks_gets_the_key_that_stands_there_now() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        write_key(&path);
+        let sources = vec![SecretSource::File(path.clone())];
+        let ring = Arc::new(Keyring::load(&sources).unwrap());
+        let (desk, asked) = KeyDesk::open();
+        let begun = clock::instant();
+        runtime().block_on(async {
+            let asking = async {
+                tokio::time::sleep(LATELY * 2).await;
+                write_key(&path);
+                desk.look().await;
+            };
+            tokio::select! {
+                () = watch(Arc::downgrade(&ring), sources, asked) => {}
+                () = asking => {}
+            }
+        });
+        assert_eq!(ring.epoch(), 1);
+        assert!(begun.elapsed() < EVERY, "nobody waited for the usual look");
+    }
+
+    #[test]
     fn a_file_that_is_still_being_written_is_no_news() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
@@ -146,7 +195,8 @@ mod tests {
     fn the_watch_ends_with_the_ring_and_where_there_is_no_file() {
         let inline = vec![SecretSource::Env("PORTCULLIS_TEST_NO_SUCH_VARIABLE".to_owned())];
         let ring = Arc::new(Keyring::ephemeral().unwrap());
-        runtime().block_on(watch(Arc::downgrade(&ring), inline));
+        let (_desk, asked) = KeyDesk::open();
+        runtime().block_on(watch(Arc::downgrade(&ring), inline, asked));
         assert_eq!(ring.epoch(), 0);
     }
 }

@@ -7,6 +7,7 @@ use super::{behind, key_watch};
 use crate::base::clock::Clock;
 use crate::base::office::Office;
 use crate::config::settings::{ProviderSettings, Settings};
+use crate::endpoint::pace::Pace;
 use crate::endpoint::site::{Offer, Site};
 use crate::gate::bearer::BearerPlan;
 use crate::gate::bearer::replay::Replays;
@@ -26,6 +27,7 @@ use crate::seal::keyring::{KeyError, Keyring};
 use crate::session::cookie::SessionCookies;
 use crate::session::ended::EndedSessions;
 use crate::session::flow::{FlowCookies, UsedFlows};
+use crate::session::key_desk::KeyDesk;
 use crate::session::model::Lifetimes;
 
 /// Opened sessions that one worker keeps. One takes a few KiB, so this bounds them to some tens of MiB.
@@ -100,7 +102,8 @@ fn upstreams(settings: &Settings, office: &Office) -> Result<Vec<UpstreamPlan>, 
 fn site(settings: &Settings, office: &Office) -> Result<Site, PlanError> {
     let session = &settings.session;
     let keyring = Arc::new(Keyring::load(&session.keys)?);
-    office.start(key_watch::watch(Arc::downgrade(&keyring), session.keys.clone()));
+    let (key_desk, asked) = KeyDesk::open();
+    office.start(key_watch::watch(Arc::downgrade(&keyring), session.keys.clone(), asked));
     let secure = settings.public_url.scheme() == "https";
     Ok(Site {
         prefix: settings.prefix.clone(),
@@ -110,6 +113,8 @@ fn site(settings: &Settings, office: &Office) -> Result<Site, PlanError> {
         sessions: Arc::new(SessionCookies::new(Arc::clone(&keyring), session, secure)),
         flows: Arc::new(FlowCookies::new(keyring, session, secure, UsedFlows::new(session.flow_lifetime))),
         ended: EndedSessions::new(session.lifetime),
+        front_channel: Pace::default(),
+        key_desk,
         lifetimes: Lifetimes { idle: session.idle, absolute: session.lifetime },
         return_to_origins: settings.return_to_origins.clone(),
         cookie_name: session.cookie_name.clone(),

@@ -23,6 +23,18 @@ use crate::observe::access::AccessLog;
 /// How often connections are looked through; [`Registry`] counts time in these.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// How long news of ended sessions are gathered before somebody looks what they have open.
+const GATHER: Duration = Duration::from_millis(100);
+
+/// Closes what ended sessions have open as soon as they end.
+async fn cut_what_ends(gate: Rc<Gate>, mut news: watch::Receiver<u64>) {
+    while news.changed().await.is_ok() {
+        tokio::time::sleep(GATHER).await;
+        news.mark_unchanged();
+        gate.cut_what_is_over();
+    }
+}
+
 /// What a worker starts with.
 pub struct Worker {
     /// The sockets to accept on.
@@ -77,6 +89,7 @@ impl Worker {
             };
             listeners.spawn_local(accept(Listener { kind, tls: socket.tls }, hall.clone()));
         }
+        drop(tokio::task::spawn_local(cut_what_ends(Rc::clone(&gate), self.plan.site.ended.news())));
         let mut sweeps = tokio::time::interval(SWEEP);
         let mut shortage = hall.places.shortage();
         loop {

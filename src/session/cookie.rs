@@ -53,9 +53,12 @@ pub enum Broken {
     /// Pieces are missing, or there are more than a session may have.
     #[error("the session's cookies are not complete")]
     Incomplete,
-    /// The seal does not open here: another key, another site, or not ours at all.
+    /// The seal does not open here: another site, or not ours at all.
     #[error("the session's seal does not open")]
     Unreadable,
+    /// The seal names a key that is not known here: one that has left, or one that another gateway has and we have not yet.
+    #[error("the session is sealed with a key that is not known here")]
+    UnknownKey,
     /// It was a session, and its idle or absolute lifetime is over.
     #[error("the session has ended")]
     Ended,
@@ -153,7 +156,8 @@ impl SessionCookies {
     /// Opens the bytes of [`RawSession::Whole`].
     pub fn open(&self, joined: &[u8], site_host: &str, now: Timestamp) -> Reading {
         let Some((session, by_first_key)) = self.unseal(joined, site_host) else {
-            return Reading::Broken(Broken::Unreadable);
+            let broken = if self.lacks_key_of(joined) { Broken::UnknownKey } else { Broken::Unreadable };
+            return Reading::Broken(broken);
         };
         if !self.lifetimes.is_alive(&session, now) {
             return Reading::Broken(Broken::Ended);
@@ -209,6 +213,16 @@ impl SessionCookies {
         }
         let sent = sent.into_iter().enumerate().skip(first).filter(|(_, sent)| *sent);
         sent.filter_map(|(index, _)| set_cookie::clear(&self.names.chunk(index), self.secure))
+    }
+
+    /// Whether the session of these headers is sealed with a key that is not known here.
+    pub fn lacks_key(&self, headers: &HeaderMap) -> bool {
+        matches!(self.raw(headers), RawSession::Whole(joined) if self.lacks_key_of(&joined))
+    }
+
+    fn lacks_key_of(&self, joined: &[u8]) -> bool {
+        let sealed = chunks::split_prefix(joined).and_then(|(_, text)| URL_SAFE_NO_PAD.decode(text).ok());
+        sealed.is_some_and(|sealed| self.keyring.lacks_key_of(&sealed))
     }
 
     fn unseal(&self, joined: &[u8], site_host: &str) -> Option<(Session, bool)> {

@@ -256,6 +256,12 @@ impl FlowCookies {
         Ok((value.len() <= set_cookie::room(name.len())).then_some(value))
     }
 
+    /// Whether a flow in these headers is sealed with a key that is not known here.
+    pub fn lacks_key(&self, headers: &HeaderMap) -> bool {
+        let mut values = self.sent(headers).into_values().filter_map(|sent| sent.value);
+        values.any(|value| URL_SAFE_NO_PAD.decode(value).is_ok_and(|sealed| self.keyring.lacks_key_of(&sealed)))
+    }
+
     fn open(&self, value: &[u8], name: &str, site_host: &str) -> Option<Flow> {
         let sealed = URL_SAFE_NO_PAD.decode(value).ok()?;
         let opened = self.keyring.open(Purpose::Flow, &[name.as_bytes(), site_host.as_bytes()], &sealed)?;

@@ -5,6 +5,7 @@ pub mod cookie;
 pub mod encode;
 pub mod ended;
 pub mod flow;
+pub mod key_desk;
 pub mod model;
 pub mod names;
 pub mod refresh;

@@ -78,3 +78,34 @@ fn use_within_the_idle_time_writes_the_cookie_anew_now_and_then() {
     assert_eq!(scene.me(&mut browser).1["sub"], "alice");
     assert_eq!(set_cookies(&browser.peek(&scene.at("/.auth/me")), SESSION).len(), 0, "asking who I am is no use");
 }
+
+#[test]
+fn a_proof_that_is_too_old_ends_the_session_and_the_provider_is_asked_for_a_new_one() {
+    let scene = Scene::https(|config| config.provider_line("max_age = \"3s\"").provider_line("clock_skew = \"0s\""));
+    let mut browser = scene.signed_in("alice");
+    assert_eq!(scene.me(&mut browser).0, 200);
+    pause(Duration::from_millis(4_200));
+    assert_eq!(scene.me(&mut browser).0, 401, "however much it is used");
+    let answer = browser.peek(&scene.at("/x"));
+    let location = answer.header("location").unwrap_or_default().to_owned();
+    assert!(answer.status == 302 && location.contains("max_age=3"), "{} {location}", answer.status);
+    // The provider knows the browser still, and asks for the password all the same.
+    let login = browser.open(&scene.at("/x"));
+    assert!(login.forms().iter().any(|form| form.has("password")), "{}", login.text());
+    let form = login.forms().remove(0);
+    assert_eq!(browser.submit(&login, &form, &form.filled_for("alice")).response.status, 200);
+}
+
+/// A provider that does not heed `max_age` would send the browser round in circles.
+#[test]
+fn an_old_proof_at_the_sign_in_ends_in_a_page() {
+    let scene = Scene::https(|config| config.provider_line("max_age = \"1h\""));
+    scene.provider.control().mint(|_, claims| {
+        let hours_ago = claims.get("iat").and_then(serde_json::Value::as_u64).unwrap_or_default() - 7_300;
+        claims.insert("auth_time".to_owned(), hours_ago.into());
+    });
+    let mut browser = scene.browser();
+    let page = browser.sign_in("alice", &scene.at("/x"));
+    assert_eq!((page.response.status, page.response.header("location")), (502, None), "{}", page.text());
+    assert_eq!(scene.me(&mut browser).0, 401);
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::scene::HTTPS;
 use crate::support::browser::Browser;
 use crate::support::gateway::{Gateway, GatewayConfig, run};
 use crate::support::provider::{CLIENT_ID, CLIENT_SECRET, Provider};
@@ -111,4 +112,59 @@ fn a_key_that_can_not_be_used_changes_nothing_and_is_told_once() {
     scene.replace("first", &new_key());
     assert_eq!(told("is shorter than 32 bytes"), 1, "{}", scene.gateway.logs());
     assert!(!scene.gateway.logs().contains("too few"), "a secret is never logged, not even a bad one");
+}
+
+/// Two gateways that share nothing but their config and one file with keys, one a line. Whichever reads the file first, a session that the
+/// other one sealed with the new key is known.
+#[test]
+fn ten_rotations_in_one_file_sign_nobody_out_of_two_gateways() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let (upstream, provider) = (Upstream::start(), crate::scene::provider());
+    let mut keys = vec![new_key()];
+    write(folder.path(), "keys", &keys.join("\n"));
+    let path = folder.path().join("keys").display().to_string();
+    let start = || {
+        let config = GatewayConfig::new(HTTPS).top("workers = 1").client(provider.issuer(), CLIENT_ID, CLIENT_SECRET);
+        let config = config.upstream("app", &upstream.url()).text();
+        let keys = format!("[session]\nkeys = [{{ file = {path:?} }}]");
+        Gateway::start_files(&[("portcullis.toml", &config), ("keys.toml", &keys)], &[])
+    };
+    let first = start();
+    // Out of step, so that each is the later one now and then.
+    pause(Duration::from_millis(1_100));
+    let second = start();
+    let told = |gateway: &Gateway| gateway.logs().matches("the session keys were replaced").count();
+    let mut alice = Browser::new();
+    alice.reach(HTTPS, first.url());
+    assert_eq!(alice.sign_in("alice", &format!("{HTTPS}/page")).response.status, 200);
+    let mut idle = alice.clone();
+    let ask = |browser: &mut Browser, gateway: &Gateway| {
+        browser.reach(HTTPS, gateway.url());
+        browser.peek(&format!("{HTTPS}/page")).status
+    };
+    for round in 1..=10 {
+        keys.insert(0, new_key());
+        write(folder.path(), "keys", &format!("# round {round}\n{}", keys.join("\n")));
+        let mut left = PATIENCE;
+        while told(&first) < round && told(&second) < round {
+            assert!(!left.is_zero(), "the new key was not taken:\n{}", first.logs());
+            pause(TICK);
+            left = left.saturating_sub(TICK);
+        }
+        // Whoever has the new key seals with it at once, and the other one may not have it yet.
+        let (newer, older) = if told(&first) >= round { (&first, &second) } else { (&second, &first) };
+        assert_eq!(ask(&mut alice, newer), 200, "round {round}\n{}", newer.logs());
+        assert_eq!(ask(&mut alice, older), 200, "round {round}\n{}", older.logs());
+    }
+    assert_eq!(ask(&mut idle.clone(), &first), 200, "all keys are there still");
+    keys.truncate(1);
+    write(folder.path(), "keys", &keys.join("\n"));
+    let mut left = PATIENCE;
+    while told(&first) <= 10 {
+        assert!(!left.is_zero(), "the old keys did not leave:\n{}", first.logs());
+        pause(TICK);
+        left = left.saturating_sub(TICK);
+    }
+    assert_eq!(ask(&mut idle, &first), 302, "its key has left");
+    assert_eq!(ask(&mut alice, &first), 200, "whoever came by has the new one");
 }

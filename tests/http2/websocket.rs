@@ -7,6 +7,9 @@ use http::{Method, Request, Response};
 
 use crate::client::{Client, h2c, open_to_all, run};
 use crate::support::answer::{Answer, Ending};
+use crate::support::browser::Browser;
+use crate::support::gateway::GatewayConfig;
+use crate::support::provider::{CLIENT_ID, CLIENT_SECRET, Provider};
 use crate::support::upstream::Upstream;
 
 /// What a browser sends to open a WebSocket over HTTP/2.
@@ -147,5 +150,36 @@ fn only_an_upstream_that_opens_a_websocket_opens_the_tunnel() {
             let (response, _) = open(&client, path, &[]).await.unwrap();
             assert_eq!(response.status(), status, "{path}");
         }
+    });
+}
+
+/// The tunnel of a session that ends is closed within a second or so; the connection and its other streams go on.
+#[test]
+fn a_tunnel_is_closed_when_its_session_ends() {
+    let (provider, upstream) = (Provider::start(), Upstream::start());
+    upstream.on("/ws", Answer::websocket());
+    let config = GatewayConfig::on_loopback().client(provider.issuer(), CLIENT_ID, CLIENT_SECRET);
+    let gateway = config.upstream("app", &upstream.url()).listen_line("h2c = true").top("workers = 1").start();
+    let mut browser = Browser::new();
+    assert_eq!(browser.sign_in("alice", &gateway.at("/x")).response.status, 200);
+    let url = url::Url::parse(&gateway.at("/.auth/logout")).expect("a URL");
+    let cookie = browser.jar.field(&url).expect("a session");
+    run(async {
+        let client = Client::connect(gateway.url()).await;
+        assert_eq!(client.get("/.auth/me").await.unwrap().status, 401);
+        let fields = [("cookie", cookie.as_str()), ("origin", gateway.url())];
+        let (response, mut stream) = open(&client, "/ws", &fields).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let mut body = response.into_body();
+        stream.send_data(masked(b"hello"), false).unwrap();
+        assert!(body.data().await.unwrap().is_ok());
+        let signed_out = tokio::task::spawn_blocking(move || {
+            browser.send(&url, |request| request.header("Sec-Fetch-Site", "same-origin"), "GET").status
+        });
+        assert_eq!(signed_out.await.unwrap(), 200);
+        let next = tokio::time::timeout(std::time::Duration::from_millis(2500), body.data()).await;
+        let next = next.expect("it is closed");
+        assert!(next.is_none_or(|part| part.is_err()), "nothing more comes");
+        assert_eq!(client.get("/.auth/me").await.unwrap().status, 401, "the connection goes on");
     });
 }

@@ -5,6 +5,7 @@ use url::Url;
 
 use crate::support::browser::{Browser, Page};
 use crate::support::client::Response;
+use crate::support::comes_true;
 use crate::support::forms;
 use crate::support::gateway::{Gateway, GatewayConfig};
 use crate::support::parts::{self, OidcProvider, Part};
@@ -277,4 +278,53 @@ fn signing_out_ends_the_session_here_and_there() {
     let login = browser.open(&scene.gateway.at("/x"));
     assert!(login.url.as_str().starts_with(scene.provider.issuer()), "{}", login.url);
     assert!(login.forms().iter().any(|form| form.has("password")), "{}", login.text());
+}
+
+/// Agrees to everything that the provider asks at its own sign-out page.
+fn sign_out_at_the_provider(browser: &mut Browser, scene: &Scene) {
+    let mut page = browser.open(&format!("{}/session/end", scene.provider.issuer()));
+    for _ in 0..4 {
+        let forms = page.forms();
+        let Some(form) = forms.iter().find(|form| form.action.contains("/session/end")) else { return };
+        let fields = if form.inputs.iter().any(|input| input.name == "logout") {
+            form.pressing("logout")
+        } else {
+            form.defaults()
+        };
+        page = browser.submit(&page, &form.clone(), &fields);
+    }
+}
+
+/// The provider's own back-channel logout, by the session it names, ends a session that lives in cookies alone.
+#[test]
+fn a_sign_out_at_the_provider_ends_the_session_here() {
+    let Some(scene) = scene("interop::backchannel", |config, _| config) else { return };
+    let (mut alice, mut bob) = (Browser::new(), Browser::new());
+    alice.sign_in("alice", &scene.gateway.at("/"));
+    bob.sign_in("bob", &scene.gateway.at("/"));
+    let mut copy = alice.clone();
+    sign_out_at_the_provider(&mut alice, &scene);
+    let ended = comes_true(|| me(&mut copy, &scene).status == 401);
+    assert!(ended, "{}\n{}", scene.provider.logs(), scene.gateway.logs());
+    assert_eq!(me(&mut bob, &scene).status, 200);
+    assert!(scene.provider.logs().contains("backchannel.success"), "{}", scene.provider.logs());
+    // She may sign in again at once.
+    alice.sign_in("alice", &scene.gateway.at("/"));
+    assert_eq!(me(&mut alice, &scene).status, 200);
+}
+
+#[test]
+fn a_sign_out_here_gives_the_tokens_back() {
+    let offline = |config: GatewayConfig, _: &Upstream| {
+        config.provider_line("authorization_parameters = { prompt = \"consent\" }")
+    };
+    let Some(scene) = scene("interop::revocation", offline) else { return };
+    let mut browser = Browser::new();
+    browser.sign_in("alice", &scene.gateway.at("/"));
+    browser.fields.push(("Sec-Fetch-Site".to_owned(), "same-origin".to_owned()));
+    browser.stop_before = Some("/session/end".to_owned());
+    browser.open(&scene.gateway.at("/.auth/logout"));
+    let told = comes_true(|| scene.provider.logs().contains("access_token.destroyed"));
+    assert!(told, "{}\n{}", scene.provider.logs(), scene.gateway.logs());
+    assert!(!scene.provider.logs().contains("revocation.error"), "{}", scene.provider.logs());
 }

@@ -80,7 +80,8 @@ impl OidcProvider {
             .env("CLIENT_ID", "app")
             .env("CLIENT_SECRET", Self::SECRET)
             .env("REDIRECT_URI", format!("{public_url}/.auth/callback/corp"))
-            .env("POST_LOGOUT_REDIRECT_URI", format!("{public_url}/.auth/signed-out"));
+            .env("POST_LOGOUT_REDIRECT_URI", format!("{public_url}/.auth/signed-out"))
+            .env("BACKCHANNEL_LOGOUT_URI", format!("{public_url}/.auth/backchannel-logout/corp"));
         let process = Process::start("oidc-provider", &mut command);
         let issuer = process.wait_for(PATIENCE, ready_address);
         Self { process, issuer }

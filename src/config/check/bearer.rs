@@ -148,6 +148,8 @@ fn own_issuer(name: &str, table: &Table<'_>, is_provider: bool, context: &Contex
         private_endpoints: private_endpoints.unwrap_or_default().into_iter().map(|url| url.value).collect(),
         timeout,
         clock_skew,
+        revoke_tokens: false,
+        max_age: None,
         client_id,
     })
 }

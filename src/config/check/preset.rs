@@ -43,6 +43,13 @@ pub(super) struct Preset {
     /// Further parameters for the authorization request.
     #[serde(default)]
     pub(super) authorization_parameters: BTreeMap<String, String>,
+    /// Whether tokens are given back at a sign-out.
+    #[serde(default = "yes")]
+    pub(super) revoke_tokens: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// When `UserInfo` is asked, in a preset's words.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Context;
 use super::address;
@@ -86,12 +87,14 @@ fn provider(name: &str, table: &Table<'_>, context: &Context<'_>) -> Option<Prov
         &[("always", UserInfo::Always), ("if-missing", UserInfo::IfMissing), ("never", UserInfo::Never)],
     );
     let ClaimPlaces { groups, roles } = claim_places(table);
-    let authorization_parameters = parameters(table).unwrap_or_else(|| preset.authorization_parameters.clone());
+    let mut authorization_parameters = parameters(table).unwrap_or_else(|| preset.authorization_parameters.clone());
     let allowed_login_parameters = table.each("allowed_login_parameters", "a list of parameters", parameter_name);
     let ca = files::certificates(table, "ca");
     let private_endpoints = table.each("private_endpoints", "a list of URLs", address::origin);
     let timeout = table.duration("timeout", "10s", ("1s", "60s"));
     let clock_skew = table.duration("clock_skew", "60s", ("0s", "5m"));
+    let revoke_tokens = table.flag("revoke_tokens", preset.revoke_tokens);
+    let max_age = max_age(table, &mut authorization_parameters);
 
     let client_id = client_id?;
     let roles = roles.unwrap_or_else(|| preset.roles_claims.clone());
@@ -113,6 +116,8 @@ fn provider(name: &str, table: &Table<'_>, context: &Context<'_>) -> Option<Prov
         private_endpoints: private_endpoints.unwrap_or_default().into_iter().map(|url| url.value).collect(),
         timeout,
         clock_skew,
+        revoke_tokens,
+        max_age,
         client_id,
     })
 }
@@ -130,6 +135,20 @@ pub(super) fn claim_places(table: &Table<'_>) -> ClaimPlaces {
     let roles =
         roles.map(|roles| roles.iter().filter_map(|node| claim(node, "roles_claims", table.report())).collect());
     ClaimPlaces { groups, roles }
+}
+
+/// How long ago a person may have proved who they are. The provider is asked to see to it at every sign-in (`OpenID` Connect Core 1.0,
+/// section 3.1.2.1), or it would send people back with a proof that is too old for us.
+fn max_age(table: &Table<'_>, parameters: &mut BTreeMap<String, String>) -> Option<Duration> {
+    let span = table.duration("max_age", "12h", ("1s", "365d"));
+    if !table.has("max_age") {
+        return None;
+    }
+    if parameters.insert("max_age".to_owned(), span.as_secs().to_string()).is_some() {
+        let wrong = Wrong::new("`max_age` stands in `authorization_parameters` too").note("leave it out there");
+        table.error("max_age", wrong);
+    }
+    Some(span)
 }
 
 /// The issuer identifier: https, no query, no fragment (`OpenID` Connect Discovery 1.0, section 2). Kept byte for byte.

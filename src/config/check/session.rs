@@ -59,21 +59,30 @@ fn keys(table: &Table<'_>, context: &Context<'_>) -> Vec<SecretSource> {
     }
     for node in given {
         let Some(found) = secret::read(&node, "session.keys", "session.keys[]", context) else { continue };
-        match session_key::decode(&found.value) {
-            Ok(key) => {
-                if let Some((_, first)) = seen.iter().find(|(other, _)| *other == *key) {
-                    let wrong = Wrong::new("this session key is given twice").note("leave one of them out");
-                    report.clash(found.place.clone(), first.clone(), "it is also at", wrong);
+        let lines = session_key::lines(&found.value);
+        if lines.is_empty() {
+            let wrong = Wrong::new("there is no session key in it, only comments");
+            report.error(found.place.clone(), wrong.note("write one there with `portcullis keygen`"));
+        }
+        for (line, key) in &lines {
+            let this =
+                if lines.len() > 1 { format!("the session key in line {line}") } else { "this session key".to_owned() };
+            match session_key::decode(key) {
+                Ok(key) => {
+                    if let Some((_, first)) = seen.iter().find(|(other, _)| *other == *key) {
+                        let wrong = Wrong::new(format!("{this} is given twice")).note("leave one of them out");
+                        report.clash(found.place.clone(), first.clone(), "it is also at", wrong);
+                    }
+                    seen.push((key.to_vec(), found.place.clone()));
                 }
-                seen.push((key.to_vec(), found.place));
-                sources.push(found.source);
-            }
-            Err(weak) => {
-                let wrong = Wrong::new(format!("this session key {weak}"))
-                    .note("make one with `portcullis keygen`: 32 random bytes, in base64url");
-                report.error(found.place, wrong);
+                Err(weak) => {
+                    let wrong = Wrong::new(format!("{this} {weak}"))
+                        .note("make one with `portcullis keygen`: 32 random bytes, in base64url");
+                    report.error(found.place.clone(), wrong);
+                }
             }
         }
+        sources.push(found.source);
     }
     for (mut key, _) in seen {
         zeroize::Zeroize::zeroize(&mut key);

@@ -79,7 +79,7 @@ portcullis.toml:8:1: error: providers.corp.isuer: `isuer` is no key of [provider
 8 | isuer = ***
   | ^^^^^
   = did you mean `issuer`?
-  = allowed here: allowed_login_parameters, authorization_parameters, ca, client_authentication, client_id, client_secret, clock_skew, groups_claim, issuer, label, preset, private_endpoints, roles_claims, scopes, signing_algorithms, timeout, userinfo
+  = allowed here: allowed_login_parameters, authorization_parameters, ca, client_authentication, client_id, client_secret, clock_skew, groups_claim, issuer, label, max_age, preset, private_endpoints, revoke_tokens, roles_claims, scopes, signing_algorithms, timeout, userinfo
 
 portcullis.toml:14:12: error: routes[0].upstream: there is no upstream `ap`
    |

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::demo::provider::draft::Draft;
 use crate::demo::provider::guard;
+use crate::demo::provider::id_token_fault::IdTokenFault;
 use crate::demo::provider::keys::{self, Keys};
 use crate::demo::provider::misbehaviour::{Misbehaviour, Transport};
 use crate::demo::provider::options::Person;
@@ -184,6 +185,26 @@ impl Control {
         header.entry("alg").or_insert_with(|| Value::from(key.algorithm()));
         header.entry("kid").or_insert_with(|| Value::from(self.inner.keys.current().id.as_str()));
         keys::compact(&key, &header, claims)
+    }
+
+    /// A logout token (OpenID Connect Back-Channel Logout 1.0, section 2.4) with these claims and this `typ`, wrong in these ways.
+    /// `secret` is the client's, for faults that sign with it.
+    pub fn logout_token(
+        &self,
+        kind: Option<&str>,
+        claims: &Map<String, Value>,
+        faults: Vec<IdTokenFault>,
+        secret: &str,
+    ) -> io::Result<String> {
+        let mut draft = Draft::new(self.inner.keys.current(), claims.clone());
+        match kind {
+            Some(kind) => drop(draft.header.insert("typ".to_owned(), Value::from(kind))),
+            None => drop(draft.header.shift_remove("typ")),
+        }
+        for fault in faults {
+            draft.spoil(fault, &self.inner.keys, secret)?;
+        }
+        draft.finish()
     }
 
     /// Puts a new signing key in the place of the published one.

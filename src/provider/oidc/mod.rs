@@ -12,17 +12,21 @@ mod end_session;
 mod id_token;
 mod known;
 mod library;
+mod logout_token;
 mod redeem;
 mod refresh;
+mod revoke;
 #[cfg(test)]
 mod rig;
 #[cfg(test)]
 mod tests;
 mod userinfo;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use url::{Host, Url};
 
 use crate::base::clock::Clock;
@@ -33,7 +37,10 @@ use crate::provider::oidc::departure::Departures;
 use crate::provider::oidc::discovery::Home;
 use crate::provider::oidc::id_token::Nonce;
 use crate::provider::oidc::known::{Book, Known};
-use crate::provider::{Answer, Begin, Begun, Outbound, ProviderFault, RefreshFault, Refreshed, SignedIn};
+use crate::provider::oidc::logout_token::Heard;
+use crate::provider::{
+    Answer, Begin, Begun, LoggedOut, LogoutTokenFault, Outbound, ProviderFault, RefreshFault, Refreshed, SignedIn,
+};
 use crate::session::flow::Pending;
 use crate::session::model::{Granted, Session, Tokens};
 
@@ -41,6 +48,8 @@ use crate::session::model::{Granted, Session, Tokens};
 const FRESH: Duration = Duration::from_hours(1);
 /// The first and the longest wait before another try after a failure.
 const RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(1));
+/// The most sign-outs whose tokens are being revoked at once. A provider that is down would let them pile up.
+const MOST_REVOCATIONS: usize = 256;
 
 /// One `OpenID` provider.
 pub(crate) struct OpenIdProvider {
@@ -50,6 +59,10 @@ pub(crate) struct OpenIdProvider {
     clock: Clock,
     book: Book,
     departures: Departures,
+    heard: Heard,
+    /// Whether the keys are being read anew for a logout token.
+    looking: AtomicBool,
+    revocations: Arc<Semaphore>,
 }
 
 impl OpenIdProvider {
@@ -95,6 +108,9 @@ impl OpenIdProvider {
             clock,
             departures: Departures::default(),
             book: Book::new(home, calls),
+            heard: Heard::new(),
+            looking: AtomicBool::new(false),
+            revocations: Arc::new(Semaphore::new(MOST_REVOCATIONS)),
             settings,
         })
     }
@@ -197,6 +213,60 @@ impl OpenIdProvider {
         let known = self.book.at_hand()?;
         let endpoint = known.metadata.end_session.as_ref()?;
         Some(end_session::url(endpoint, &self.settings.client_id, hint, return_to, state))
+    }
+
+    pub(super) fn page_origins(&self) -> Vec<String> {
+        let issuer = Url::parse(&self.settings.issuer).ok().map(|url| url.origin());
+        let known = self.book.at_hand();
+        let end_session = known.and_then(|known| known.metadata.end_session.as_ref().map(Url::origin));
+        let mut origins: Vec<String> =
+            issuer.into_iter().chain(end_session).map(|origin| origin.ascii_serialization()).collect();
+        origins.dedup();
+        origins
+    }
+
+    /// Verifies a logout token with what is at hand.
+    pub(super) fn logged_out(&self, token: &str) -> Result<LoggedOut, LogoutTokenFault> {
+        let known = self.book.at_hand().ok_or(LogoutTokenFault::UnknownKey)?;
+        let expected = logout_token::Expected {
+            issuer: &self.settings.issuer,
+            client_id: &self.settings.client_id,
+            algorithms: &self.algorithms,
+            now: self.clock.now(),
+            skew: self.settings.clock_skew,
+        };
+        logout_token::verify(&known.keys, token, &expected, &self.heard)
+    }
+
+    /// Reads the keys anew, unless that is being done already or was a short time ago.
+    pub(super) async fn look_for_keys(&self) {
+        if self.looking.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if let Some(known) = self.book.at_hand()
+            && let Err(fault) = self.book.renew_keys(&known).await
+        {
+            tracing::warn!(%fault, "can't read the provider's keys for a logout token");
+        }
+        self.looking.store(false, Ordering::Release);
+    }
+
+    /// Gives tokens back; `None` when there is nothing to give back, or nobody to give it to.
+    pub(super) fn revoke(this: &Arc<Self>, tokens: &Tokens) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let has_any = tokens.refresh_token.is_some() || tokens.access_token.is_some();
+        if !has_any || !this.settings.revoke_tokens {
+            return None;
+        }
+        let endpoint = this.book.at_hand()?.metadata.revocation.clone()?;
+        let Ok(permit) = Arc::clone(&this.revocations).try_acquire_owned() else {
+            tracing::warn!(provider = %this.settings.name, "too many tokens are being revoked; those of a sign-out end when they end");
+            return None;
+        };
+        let (this, tokens) = (Arc::clone(this), tokens.clone());
+        Some(async move {
+            revoke::revoke(&this.settings, this.book.calls(), &endpoint, &tokens).await;
+            drop(permit);
+        })
     }
 
     /// Holds the provider only while it reads, so that one that a reload replaced can go.

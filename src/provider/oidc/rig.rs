@@ -50,6 +50,8 @@ pub(super) fn settings(issuer: &str) -> ProviderSettings {
         private_endpoints: Vec::new(),
         timeout: Duration::from_secs(3),
         clock_skew: Duration::from_secs(30),
+        revoke_tokens: true,
+        max_age: None,
     }
 }
 
@@ -75,6 +77,7 @@ pub(super) fn metadata(issuer: &str) -> Metadata {
         userinfo: Some(url("userinfo")),
         jwks: url("keys"),
         end_session: Some(url("end")),
+        revocation: None,
         answers_with_issuer: false,
     }
 }

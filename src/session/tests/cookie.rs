@@ -223,7 +223,7 @@ fn keys_rotate_ten_times_and_nobody_is_signed_out() {
         assert!(opened.reseal);
         browser.take(&cookies.write(&opened.session, &browser.headers(), HOST, NOW).unwrap());
     }
-    assert_eq!(reading(&browser), Reading::Broken(Broken::Unreadable), "the first key has left the ring");
+    assert_eq!(reading(&browser), Reading::Broken(Broken::UnknownKey), "the first key has left the ring");
 }
 
 #[test]

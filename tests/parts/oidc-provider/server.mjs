@@ -4,6 +4,7 @@
 //   CLIENT_ID, CLIENT_SECRET        the one client, authenticated by client_secret_basic
 //   REDIRECT_URI                    its only redirect URI
 //   POST_LOGOUT_REDIRECT_URI        its only post-logout redirect URI
+//   BACKCHANNEL_LOGOUT_URI          where it is told that a session has ended; nobody is told when absent
 //   ISSUER_HOST                     the host in the issuer, 127.0.0.1 when absent
 //   CLAIMS_IN_ID_TOKEN              "yes" puts the claims of the scopes into the ID token; UserInfo alone has them otherwise
 // Any login name signs in with any password. One line is printed when it serves: "ready http://127.0.0.1:PORT".
@@ -30,6 +31,10 @@ const client = {
   grant_types: ['authorization_code', 'refresh_token'],
   response_types: ['code'],
 };
+if (process.env.BACKCHANNEL_LOGOUT_URI) {
+  client.backchannel_logout_uri = process.env.BACKCHANNEL_LOGOUT_URI;
+  client.backchannel_logout_session_required = true;
+}
 
 // The login name is the subject; the one named alice is an administrator.
 function account(login) {
@@ -58,6 +63,7 @@ const configuration = {
   conformIdTokenClaims: process.env.CLAIMS_IN_ID_TOKEN !== 'yes',
   pkce: { required: () => true },
   features: {
+    backchannelLogout: { enabled: true },
     devInteractions: { enabled: true },
     rpInitiatedLogout: { enabled: true },
     revocation: { enabled: true },
@@ -73,10 +79,13 @@ const server = createServer();
 server.listen(0, '127.0.0.1', () => {
   const issuer = `http://${process.env.ISSUER_HOST ?? '127.0.0.1'}:${server.address().port}`;
   const provider = new Provider(issuer, configuration);
-  for (const event of ['authorization.error', 'grant.error', 'end_session.error', 'userinfo.error', 'server_error']) {
+  for (const event of ['authorization.error', 'grant.error', 'end_session.error', 'userinfo.error', 'revocation.error', 'backchannel.error', 'server_error']) {
     provider.on(event, (_context, error) => {
       console.error(`${event}: ${error.error ?? error.name}: ${error.error_description ?? error.message}`);
     });
+  }
+  for (const event of ['backchannel.success', 'refresh_token.destroyed', 'access_token.destroyed', 'grant.revoked']) {
+    provider.on(event, () => console.error(event));
   }
   server.on('request', provider.callback());
   console.log(`ready ${issuer}`);

@@ -3,7 +3,7 @@
 //! Rules, each with a test:
 //! 1. `issuer` in the document is the configured one, byte for byte (section 4.3).
 //! 2. Every endpoint is `https`, or `http` where the issuer itself is; none has a user, password or fragment.
-//! 3. No authorization, token or user information endpoint is at the home of another configured provider.
+//! 3. No authorization, token, user information or revocation endpoint is at the home of another configured provider.
 //! 4. An endpoint that moves to another origin while we run is not followed.
 
 use std::sync::Arc;
@@ -29,6 +29,8 @@ pub(super) struct Metadata {
     pub(super) userinfo: Option<Url>,
     pub(super) jwks: Url,
     pub(super) end_session: Option<Url>,
+    /// `revocation_endpoint` (RFC 8414, section 2).
+    pub(super) revocation: Option<Url>,
     /// `authorization_response_iss_parameter_supported` (RFC 9207, section 3).
     pub(super) answers_with_issuer: bool,
 }
@@ -86,6 +88,7 @@ impl Home {
             userinfo: optional("userinfo_endpoint", raw.userinfo.as_ref())?,
             jwks: endpoint("jwks_uri", &raw.jwks)?,
             end_session: optional("end_session_endpoint", raw.end_session.as_ref())?,
+            revocation: optional("revocation_endpoint", raw.revocation.as_ref())?,
             answers_with_issuer: raw.answers_with_issuer,
         };
         if metadata.authorization.query_pairs().any(|(name, _)| RESERVED.contains(&name.as_ref())) {
@@ -107,7 +110,8 @@ impl Home {
         let own = self.url.origin();
         let settled = self.neighbours.settle(&self.provider, &own, &metadata.token.origin());
         let stranger = settled.err().or_else(|| {
-            let mut further = std::iter::once(&metadata.authorization).chain(&metadata.userinfo);
+            let mut further =
+                std::iter::once(&metadata.authorization).chain(&metadata.userinfo).chain(&metadata.revocation);
             further.find_map(|endpoint| self.neighbours.stranger_at(&self.provider, &own, &endpoint.origin()))
         });
         match stranger {
@@ -138,6 +142,7 @@ impl Metadata {
         for (name, now, then) in [
             ("userinfo_endpoint", &mut self.userinfo, &first.userinfo),
             ("end_session_endpoint", &mut self.end_session, &first.end_session),
+            ("revocation_endpoint", &mut self.revocation, &first.revocation),
         ] {
             if let (Some(now), Some(then)) = (now.as_mut(), then.as_ref()) {
                 hold(name, now, then);
@@ -150,6 +155,7 @@ impl Metadata {
     pub(super) fn filled_from(mut self, other: &Self) -> Self {
         self.userinfo = self.userinfo.or_else(|| other.userinfo.clone());
         self.end_session = self.end_session.or_else(|| other.end_session.clone());
+        self.revocation = self.revocation.or_else(|| other.revocation.clone());
         self
     }
 }

@@ -29,11 +29,11 @@ pub(super) const LONGEST: usize = 64 * 1024;
 /// What `typ` may say, if it is there (RFC 8725, section 3.11: other kinds of token have names of their own).
 const KINDS: &[&str] = &["JWT", "JOSE"];
 /// How long before now an ID token may have been issued: it was asked for a moment ago.
-const OLDEST: Duration = Duration::from_hours(1);
+pub(super) const OLDEST: Duration = Duration::from_hours(1);
 /// The last second of the year 9999: later dates are a mistake or an attack.
 const LAST_SECOND: u64 = 253_402_300_799;
 /// How many keys are tried for a token that names none.
-const MOST_KEYS: usize = 10;
+pub(super) const MOST_KEYS: usize = 10;
 
 /// The nonce that an ID token must have.
 #[derive(Clone, Copy, Debug)]

@@ -19,6 +19,7 @@ pub(in super::super) struct RawMetadata {
     pub(in super::super) userinfo: Option<String>,
     pub(in super::super) jwks: String,
     pub(in super::super) end_session: Option<String>,
+    pub(in super::super) revocation: Option<String>,
     pub(in super::super) answers_with_issuer: bool,
 }
 
@@ -27,6 +28,8 @@ pub(in super::super) struct RawMetadata {
 struct Additions {
     /// RP-Initiated Logout 1.0, section 2.1.
     end_session_endpoint: Option<String>,
+    /// RFC 8414, section 2.
+    revocation_endpoint: Option<String>,
     /// RFC 9207, section 3.
     #[serde(default)]
     authorization_response_iss_parameter_supported: bool,
@@ -59,6 +62,7 @@ pub(in super::super) fn parse_metadata(text: &[u8]) -> Result<RawMetadata, Unrea
         userinfo: document.userinfo_endpoint().map(ToString::to_string),
         jwks: document.jwks_uri().to_string(),
         end_session: additions.end_session_endpoint.clone(),
+        revocation: additions.revocation_endpoint.clone(),
         answers_with_issuer: additions.authorization_response_iss_parameter_supported,
     })
 }
