@@ -229,5 +229,6 @@ fn upstream(identity: &str) -> Result<UpstreamSettings, Box<dyn Error>> {
         identity: identity.to_owned(),
         headers: Vec::new(),
         token: TokenSettings::None,
+        assertion: None,
     })
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::LoadRequest;
 
@@ -33,8 +33,8 @@ pub(crate) enum Command {
     Check(ConfigArgs),
     /// Run the gateway, a development identity provider and a sample application in one process.
     Demo(DemoArgs),
-    /// Write a new session key: 32 random bytes in base64url.
-    Keygen,
+    /// Write a new session key: 32 random bytes in base64url. With --signing, a private key for the tokens that the gateway signs, in PEM.
+    Keygen(KeygenArgs),
 }
 
 /// Which config.
@@ -54,6 +54,28 @@ impl ConfigArgs {
     pub(crate) fn request(&self) -> LoadRequest {
         LoadRequest::of_process(self.files.clone(), self.sets.clone())
     }
+}
+
+/// Which key.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct KeygenArgs {
+    /// A signing key, for one of these algorithms.
+    #[arg(long, value_name = "ALGORITHM", num_args = 0..=1, require_equals = true, default_missing_value = "ES256", ignore_case = true)]
+    pub(crate) signing: Option<SigningAlgorithm>,
+}
+
+/// What a signing key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SigningAlgorithm {
+    /// ECDSA on P-256.
+    #[value(name = "ES256")]
+    Es256,
+    /// Ed25519.
+    #[value(name = "EdDSA")]
+    EdDsa,
+    /// RSA of 2048 bits.
+    #[value(name = "RS256")]
+    Rs256,
 }
 
 /// How to run the demo.
@@ -92,6 +114,21 @@ mod tests {
         let Command::Check(args) = read.unwrap().command else { panic!("not `check`") };
         assert_eq!(args.files, [PathBuf::from("a.toml"), PathBuf::from("b.yaml")]);
         assert_eq!(args.sets, ["drain=1s", "log.level=debug"]);
+    }
+
+    #[test]
+    fn a_signing_key_is_es256_unless_it_is_said_otherwise() {
+        for (arguments, expected) in [
+            (&["keygen"][..], None),
+            (&["keygen", "--signing"], Some(SigningAlgorithm::Es256)),
+            (&["keygen", "--signing=eddsa"], Some(SigningAlgorithm::EdDsa)),
+            (&["keygen", "--signing=RS256"], Some(SigningAlgorithm::Rs256)),
+        ] {
+            let read = Arguments::try_parse_from([&["portcullis"], arguments].concat());
+            let Command::Keygen(args) = read.unwrap().command else { panic!("not `keygen`") };
+            assert_eq!(args.signing, expected, "{arguments:?}");
+        }
+        assert!(Arguments::try_parse_from(["portcullis", "keygen", "--signing=HS256"]).is_err());
     }
 
     #[test]

@@ -23,6 +23,6 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => demo::run(&args),
-        Command::Keygen => keygen::run(),
+        Command::Keygen(args) => keygen::run(args),
     }
 }

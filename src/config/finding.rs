@@ -29,6 +29,12 @@ impl Finding {
         Self { about: About::Key(steps), text: text.into() }
     }
 
+    /// A mistake in a key of one item of a list of tables, counted from 0.
+    pub fn in_item(list: &str, index: usize, key: &str, text: impl Into<String>) -> Self {
+        let steps = vec![Step::Key(list.to_owned()), Step::Index(index), Step::Key(key.to_owned())];
+        Self { about: About::Key(steps), text: text.into() }
+    }
+
     /// A mistake in an environment variable that is no key of the config.
     pub fn in_variable(name: &str, text: impl Into<String>) -> Self {
         Self { about: About::Variable(name.to_owned()), text: text.into() }

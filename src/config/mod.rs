@@ -17,6 +17,7 @@ pub mod source;
 mod store_settings;
 #[cfg(test)]
 mod tests;
+pub mod token_settings;
 mod upstream_settings;
 
 pub use problem::{Problem, Problems};

@@ -17,27 +17,35 @@ use super::secret::SecretSource;
 pub use super::store_settings::{
     OutsideStore, PostgresPlace, RedisAddress, RedisPlace, RedisServers, StorePlace, StoreSettings,
 };
+pub use super::token_settings::{
+    AssertionSettings, ClientCredentialsSettings, ExchangeSettings, RequestedToken, ResourceSettings, StaticScheme,
+    StaticSettings, SubjectToken, Target, TokenSettings,
+};
 pub use super::upstream_settings::{
-    AnswerSettings, ApplicationSettings, Balance, HealthSettings, TokenSettings, UpstreamAddress, UpstreamKind,
-    UpstreamProtocol, UpstreamSettings,
+    AnswerSettings, ApplicationSettings, Balance, HealthSettings, UpstreamAddress, UpstreamKind, UpstreamProtocol,
+    UpstreamSettings,
 };
 
-/// Identity header presets of this release.
-pub const KNOWN_IDENTITY_PRESETS: [&str; 9] = [
+/// Identity header presets. What they say is data in `config/identity/`.
+pub const KNOWN_IDENTITY_PRESETS: [&str; 17] = [
     "portcullis",
     "oauth2-proxy",
     "authelia",
     "authentik",
+    "pomerium",
+    "vouch",
+    "mod_auth_openidc",
+    "mod_auth_openidc-dashed",
+    "aws-alb",
+    "google-iap",
+    "cloudflare-access",
+    "azure-easyauth",
     "gatekeeper",
     "caddy-security",
+    "traefik",
     "remote-user",
     "grafana",
-    "vouch",
 ];
-
-/// Identity header presets that are part of the contract, but not of this release.
-pub const FUTURE_IDENTITY_PRESETS: [&str; 7] =
-    ["pomerium", "mod_auth_openidc", "aws-alb", "google-iap", "cloudflare-access", "azure-easyauth", "traefik"];
 
 /// One config, checked as a whole.
 #[derive(Clone, Debug)]
@@ -56,6 +64,9 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// How sessions are kept.
     pub session: SessionSettings,
+    /// Private keys of our assertions, in PEM: the first of its algorithm signs, all are published. Empty: keys are made at start when
+    /// they are needed.
+    pub signing_keys: Vec<SecretSource>,
     /// Who signs people in, in the order of their names.
     pub providers: Vec<ProviderSettings>,
     /// Whose access tokens callers may bring, in the order of their names.
@@ -200,6 +211,8 @@ pub struct ProviderSettings {
     pub client_authentication: ClientAuthentication,
     /// What is asked for; always has `openid`.
     pub scopes: Vec<String>,
+    /// Resources that upstreams get access tokens for (RFC 8707): every sign-in names them.
+    pub resources: Vec<String>,
     /// Signature algorithms an ID token may have, by their JOSE names; never `none` or an HMAC.
     pub signing_algorithms: Vec<String>,
     /// When `UserInfo` is asked.
@@ -257,14 +270,25 @@ pub struct PathAllowances {
     pub empty_segments: bool,
 }
 
-/// What becomes of a path on its way to the upstream. At least one of the two is not empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RewriteSettings {
-    /// What is taken from its front: whole segments such as `/app`, without a slash at the end, or nothing. Every path of the
-    /// route begins with it.
-    pub strip_prefix: String,
-    /// What is put before the rest: whole segments, without a slash at the end, or nothing.
-    pub add_prefix: String,
+/// What becomes of a path on its way to the upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RewriteSettings {
+    /// Its front is another one. At least one of the two is not empty.
+    Prefixes {
+        /// What is taken from its front: whole segments such as `/app`, without a slash at the end, or nothing. Every path of the
+        /// route begins with it.
+        strip: String,
+        /// What is put before the rest: whole segments, without a slash at the end, or nothing.
+        add: String,
+    },
+    /// It is another one as a whole.
+    Whole {
+        /// The new path: segments with placeholders such as `/api/user/{sub}`, without a slash at the end where the rest follows.
+        template: String,
+        /// What of the path that came is left out when its rest follows: the route's own path, without a slash at the end. Absent when
+        /// nothing follows.
+        below: Option<String>,
+    },
 }
 
 /// Who may pass where, and to which upstream.

@@ -11,17 +11,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use url::Url;
 
 use super::settings::CertificateFiles;
-
-/// Which token an upstream gets in `Authorization: Bearer`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenSettings {
-    /// None; the visitor's own `Authorization`, if any, passes as it came.
-    None,
-    /// The access token of the session.
-    AccessToken,
-    /// The ID token of the session.
-    IdToken,
-}
+use super::token_settings::{AssertionSettings, TokenSettings};
 
 /// What an upstream speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +37,8 @@ pub struct UpstreamSettings {
     pub headers: Vec<(HeaderName, String)>,
     /// The token it gets.
     pub token: TokenSettings,
+    /// The signed token that it gets in a header of its preset's, if it asks for one or asks for it to be different.
+    pub assertion: Option<AssertionSettings>,
 }
 
 /// What an upstream is.

@@ -28,6 +28,7 @@ use crate::session::ended::EndedSessions;
 use crate::session::flow::{Flow, FlowCookies, Pending, UsedFlows};
 use crate::session::key_desk::KeyDesk;
 use crate::session::model::{Lifetimes, Session, Tokens};
+use crate::token::signer::Signer;
 
 pub(crate) const NOW: u64 = 1_800_000_000;
 /// Every site made here opens what another one sealed.
@@ -46,6 +47,7 @@ pub(crate) fn provider(name: &str, label: &str) -> Arc<Provider> {
         client_secret: None,
         client_authentication: ClientAuthentication::None,
         scopes: vec!["openid".to_owned()],
+        resources: Vec::new(),
         signing_algorithms: vec!["RS256".to_owned()],
         userinfo: UserInfo::Never,
         groups_claim: vec!["groups".to_owned()],
@@ -87,6 +89,8 @@ pub(crate) fn site(providers: &[&str]) -> Site {
         front_channel: Pace::default(),
         key_desk: KeyDesk::open().0,
         lifetimes: Lifetimes { idle: settings.idle, absolute: settings.lifetime },
+        signer: Arc::new(Signer::load(&[], &[None]).unwrap()),
+        key_paths: Vec::new(),
         return_to_origins: vec![Url::parse("https://front.example.com").unwrap()],
         cookie_name: settings.cookie_name,
     }

@@ -5,6 +5,7 @@ pub mod callback;
 pub mod fault;
 pub mod form;
 pub mod frontchannel;
+pub mod jwks;
 pub mod login;
 pub mod logout;
 pub mod me;

@@ -12,12 +12,14 @@ use crate::base::office::Office;
 use crate::endpoint::pace::Pace;
 use crate::http::return_to::ReturnTo;
 use crate::http::visit::{SiteOrigin, Visit};
+use crate::identity::preset::KeysForm;
 use crate::provider::Provider;
 use crate::session::cookie::{Reading, SessionCookies};
 use crate::session::ended::EndedSessions;
 use crate::session::flow::FlowCookies;
 use crate::session::key_desk::KeyDesk;
 use crate::session::model::{Lifetimes, Session};
+use crate::token::signer::Signer;
 
 /// One way to sign in.
 #[derive(Clone)]
@@ -51,6 +53,10 @@ pub struct Site {
     pub ended: EndedSessions,
     /// How often an address may end sessions through the provider's page.
     pub front_channel: Pace,
+    /// What signs our assertions.
+    pub signer: Arc<Signer>,
+    /// Paths outside the prefix where applications look for its public keys.
+    pub key_paths: Vec<(String, KeysForm)>,
     /// Other origins that `return_to` may lead to.
     pub return_to_origins: Vec<Url>,
     /// The session cookie's name without a prefix; the cookie of a sign-out on its way derives its own from it.
@@ -61,6 +67,12 @@ impl Site {
     /// Whether `path` is the endpoints' to answer; no route of the config ever is.
     pub fn owns(&self, path: &str) -> bool {
         path.strip_prefix(&self.prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            || self.keys_at(path).is_some()
+    }
+
+    /// In what form the public keys of our assertions are shown at a path outside the prefix.
+    pub fn keys_at(&self, path: &str) -> Option<KeysForm> {
+        self.key_paths.iter().find(|(known, _)| known == path).map(|(_, form)| *form)
     }
 
     /// The path of an endpoint; `below` begins with a slash.

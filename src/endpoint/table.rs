@@ -7,6 +7,7 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use crate::endpoint::backchannel::backchannel;
 use crate::endpoint::callback::callback;
 use crate::endpoint::frontchannel::frontchannel;
+use crate::endpoint::jwks::{jwks, key};
 use crate::endpoint::login::{login, login_with};
 use crate::endpoint::logout::logout;
 use crate::endpoint::me::me;
@@ -14,12 +15,13 @@ use crate::endpoint::signed_out::signed_out;
 use crate::endpoint::site::Site;
 use crate::http::body::Body;
 use crate::http::visit::Visit;
+use crate::identity::preset::KeysForm;
 use crate::page::{self, Explanation};
 
 /// One endpoint.
 #[derive(Debug)]
 pub struct Endpoint {
-    /// Its path below the prefix; `{provider}` stands for one segment.
+    /// Its path below the prefix; `{provider}` or `{id}` stands for one segment.
     pub path: &'static str,
     /// The methods that it answers to.
     pub methods: &'static [Method],
@@ -44,6 +46,10 @@ pub enum Handler {
     LoginWith,
     /// Ends the session.
     Logout,
+    /// Shows one public key of our assertions.
+    Key,
+    /// Shows all of them.
+    Keys,
     /// Tells who is signed in.
     Me,
     /// Says goodbye.
@@ -77,11 +83,19 @@ pub const TABLE: &[Endpoint] = &[
     },
     Endpoint { path: "/logout", methods: &[Method::GET, Method::POST], metric: "logout", handler: Handler::Logout },
     Endpoint { path: "/signed-out", methods: READ, metric: "signed_out", handler: Handler::SignedOut },
+    Endpoint { path: "/jwks.json", methods: READ, metric: "jwks", handler: Handler::Keys },
+    Endpoint { path: "/keys/{id}", methods: READ, metric: "jwks", handler: Handler::Key },
     Endpoint { path: "/me", methods: READ, metric: "me", handler: Handler::Me },
 ];
 
-/// The endpoint at `path`, a canonical path, with its `{provider}`.
+/// The keys where applications of other gateways look for them.
+const KEYS_ELSEWHERE: &Endpoint = &Endpoint { path: "", methods: READ, metric: "jwks", handler: Handler::Keys };
+
+/// The endpoint at `path`, a canonical path, with what stands there for its placeholder.
 pub fn find<'a>(site: &Site, path: &'a str) -> Option<(&'static Endpoint, &'a str)> {
+    if site.keys_at(path).is_some() {
+        return Some((KEYS_ELSEWHERE, ""));
+    }
     let below = path.strip_prefix(&site.prefix)?;
     TABLE.iter().find_map(|endpoint| matches(endpoint.path, below).map(|provider| (endpoint, provider)))
 }
@@ -101,6 +115,8 @@ pub async fn dispatch(site: &Site, visit: &Visit, parts: &Parts, body: Bytes) ->
             Handler::Login => login(site, visit, parts).await,
             Handler::LoginWith => login_with(site, visit, parts, provider).await,
             Handler::Logout => logout(site, visit, parts, &body),
+            Handler::Keys => jwks(site, visit, site.keys_at(parts.uri.path()).unwrap_or(KeysForm::Jwks)),
+            Handler::Key => key(site, visit, provider),
             Handler::Me => me(site, visit, parts),
             Handler::SignedOut => signed_out(site, visit, parts),
         },
@@ -120,10 +136,10 @@ fn wrong_method(visit: &Visit, endpoint: &Endpoint) -> Response<Body> {
     response
 }
 
-/// The segment that stands for `{provider}`; empty for a path without one.
+/// The segment that stands for the placeholder at the pattern's end; empty for a path without one.
 fn matches<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
-    match pattern.strip_suffix("{provider}") {
-        Some(start) => path.strip_prefix(start).filter(|name| !name.is_empty() && !name.contains('/')),
+    match pattern.split_once('{') {
+        Some((start, _)) => path.strip_prefix(start).filter(|name| !name.is_empty() && !name.contains('/')),
         None => (pattern == path).then_some(""),
     }
 }

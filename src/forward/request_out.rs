@@ -13,6 +13,7 @@ use http::{HeaderName, HeaderValue, Request, Uri, Version};
 use crate::http::body::RequestBody;
 use crate::http::forwarded::via;
 use crate::http::protected::ProtectedNames;
+use crate::token::fixed::StaticCredential;
 
 static TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
@@ -34,6 +35,17 @@ pub enum Authorization {
     Nobodys,
 }
 
+/// What proves to the upstream who asks.
+#[derive(Debug)]
+pub struct Papers {
+    /// Which `Authorization` it sees.
+    pub authorization: Authorization,
+    /// Further headers: a token or an assertion under the names of an identity preset.
+    pub headers: [Option<(HeaderName, HeaderValue)>; 2],
+    /// A credential of the gateway's own, in the header that it has for it.
+    pub credential: Option<Arc<StaticCredential>>,
+}
+
 /// What a request gets on its way out, besides what was made before.
 pub struct Dressing<'a> {
     /// The path and query that it asks for.
@@ -46,8 +58,8 @@ pub struct Dressing<'a> {
     pub prefix: Option<&'a HeaderValue>,
     /// The certificate that the client showed, where the upstream gets it (RFC 9440, section 2.2).
     pub certificate: Option<&'a HeaderValue>,
-    /// The token.
-    pub authorization: Authorization,
+    /// What proves who asks.
+    pub papers: Papers,
     /// Whether it asks for a WebSocket.
     pub websocket: bool,
     /// Set for a gRPC call: its trailers pass, less those of these names.
@@ -73,12 +85,18 @@ pub fn dress(
     } else {
         added.push((VIA, via));
     }
-    if !matches!(dressing.authorization, Authorization::Visitors) {
+    let papers = dressing.papers;
+    if let Some(credential) = &papers.credential {
+        credential.clear(headers);
+        added.push((credential.header().clone(), credential.value()));
+    }
+    if !matches!(papers.authorization, Authorization::Visitors) {
         headers.remove(AUTHORIZATION);
     }
-    if let Authorization::Ours(value) = dressing.authorization {
+    if let Authorization::Ours(value) = papers.authorization {
         added.push((AUTHORIZATION, value));
     }
+    added.extend(papers.headers.into_iter().flatten());
     if dressing.websocket {
         super::upgrade::announce(headers);
     }

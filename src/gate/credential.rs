@@ -18,6 +18,7 @@ use crate::net::ready::ReadyHeaders;
 use crate::session::chunks::RawSession;
 use crate::session::cookie::{Broken, Opened, Reading};
 use crate::session::model::Session;
+use crate::token::purse::Purse;
 
 /// Somebody whose credential was checked here, with what is the same for each of their requests.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct Recognised {
     /// What it has open hangs on this.
     tie: Rc<Tie>,
     watched: Cell<bool>,
+    /// For each upstream, the tokens that were made or fetched for it.
+    purses: Box<[Purse]>,
 }
 
 /// What somebody showed. The two never mix: a session belongs to a browser, a token to whoever sends it.
@@ -81,6 +84,7 @@ impl Recognised {
             identity: (0..upstreams).map(|_| OnceCell::new()).collect(),
             tie: Rc::default(),
             watched: Cell::new(false),
+            purses: (0..upstreams).map(|_| Purse::default()).collect(),
             held: Held::Session(session),
         }
     }
@@ -95,6 +99,7 @@ impl Recognised {
             identity: (0..upstreams).map(|_| OnceCell::new()).collect(),
             tie: Rc::default(),
             watched: Cell::new(false),
+            purses: (0..upstreams).map(|_| Purse::default()).collect(),
             held: Held::Bearer(vouched),
         }
     }
@@ -172,6 +177,11 @@ impl Recognised {
     /// An opaque name of the principal for logs.
     pub fn principal_id(&self) -> &str {
         &self.principal_id
+    }
+
+    /// What is kept of the tokens for the upstream at `index`.
+    pub fn purse(&self, index: usize) -> Option<&Purse> {
+        self.purses.get(index)
     }
 
     /// The identity headers for the upstream at `index`.

@@ -28,6 +28,7 @@ use crate::http::grpc::is_grpc;
 use crate::http::visit::{Peer, Visit};
 use crate::observe::access::AccessLog;
 use crate::page;
+use crate::token::purse::Purse;
 
 /// One worker's way of answering requests.
 pub struct Gate {
@@ -35,6 +36,8 @@ pub struct Gate {
     pub(super) upstreams: Vec<Behind<Upstream>>,
     pub(super) tunnels: Tally,
     pub(super) ties: Ties,
+    /// For each upstream, what the gateway gets for itself.
+    pub(super) purses: Box<[Purse]>,
     table: Table<Recognised>,
     pub(super) tokens: TokenTable,
     introductions: Introductions,
@@ -55,9 +58,11 @@ impl Gate {
             .collect();
         let table = Table::new(plan.table_capacity);
         let tokens = TokenTable::new(plan.table_capacity);
+        let purses = plan.upstreams.iter().map(|_| Purse::default()).collect();
         Self {
             upstreams,
             tunnels,
+            purses,
             ties: Ties::default(),
             table,
             tokens,

@@ -1,7 +1,8 @@
 //! Floor 4: the way of a request, one file per verb.
 //!
 //! `handle` tells the story; `edge` makes one canonical request or refuses it, `client` finds who really calls, `judge` asks `route` for
-//! the rule, `credential` for the person and `decide` for the answer, `refuse` says no, `pass` says yes, `record` writes it down.
+//! the rule, `credential` for the person and `decide` for the answer, `refuse` says no, `pass` says yes with its
+//! `papers`, `record` writes it down.
 
 pub mod bearer;
 pub mod client;
@@ -11,6 +12,7 @@ pub mod edge;
 pub mod handle;
 pub mod introduce;
 pub mod judge;
+pub mod papers;
 pub mod pass;
 pub mod plan;
 pub mod reception;

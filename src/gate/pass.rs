@@ -16,16 +16,16 @@ use super::bearer::challenge::Denial;
 use super::credential::{self, Recognised};
 use super::edge::Admitted;
 use super::handle::Gate;
+use super::papers::{self, AtHand, NoPapers};
 use super::plan::{Behind, UpstreamPlan};
 use super::record::Record;
 use super::refuse;
 use super::route::Route;
 use crate::base::clock::Timestamp;
-use crate::config::settings::TokenSettings;
 use crate::endpoint::site::Site;
 use crate::forward::balance::{Exchange, Upstream};
 use crate::forward::files::{FileFault, Files};
-use crate::forward::request_out::{Authorization, Dressing, dress};
+use crate::forward::request_out::{Dressing, Papers, dress};
 use crate::forward::response_in;
 use crate::forward::rewrite::{Rewrite, Uncut};
 use crate::forward::send::UpstreamFault;
@@ -33,10 +33,9 @@ use crate::forward::upgrade::{self, Expected, VisitorSide};
 use crate::http::body::{Body, RequestBody, UpstreamBody};
 use crate::http::cookie_scan;
 use crate::http::grpc::is_grpc;
-use crate::identity::vouched::Binding;
 use crate::net::ready::{Added, ReadyHeaders};
 use crate::page;
-use crate::token::relay;
+use crate::token::relay::TokenProblem;
 
 /// A token that ends sooner than this after the sign-in is not worth another one.
 const SHORTEST_TOKEN_LIFE: Duration = Duration::from_secs(30);
@@ -86,9 +85,17 @@ pub async fn through(
         record.decided("too_large");
         return refuse::too_large(visit);
     }
-    let Ok(target) = target(route, admitted) else {
-        record.decided("malformed");
-        return refuse::odd_path(visit);
+    let target = match target(passage) {
+        Ok(target) => target,
+        Err(Uncut::Path) => {
+            record.decided("malformed");
+            return refuse::odd_path(visit);
+        }
+        Err(uncut @ Uncut::Value(_)) => {
+            tracing::warn!(request_id = &*visit.request_id, route = &*route.name, reason = %uncut, "no path for this person");
+            record.decided("no_path");
+            return refuse::no_path(visit);
+        }
     };
     let site = &gate.plan.site;
     let host = visit.site.host();
@@ -135,10 +142,11 @@ pub async fn through(
     response
 }
 
-/// The path and query for the upstream: as they came, but for what the route takes off and puts on.
-fn target(route: &Route, admitted: &Admitted) -> Result<PathAndQuery, Uncut> {
-    let came = admitted.path.target();
-    route.rewrite.as_ref().map_or_else(|| Ok(came.clone()), |rewrite| rewrite.apply(came))
+/// The path and query for the upstream: as they came, but for what the route makes of them.
+fn target(passage: &Passage<'_>) -> Result<PathAndQuery, Uncut> {
+    let came = passage.admitted.path.target();
+    let Some(rewrite) = &passage.route.rewrite else { return Ok(came.clone()) };
+    rewrite.apply(came, passage.who.as_ref().map(|who| who.principal()))
 }
 
 /// Asks an application. `Err` is an answer of ours in its place.
@@ -153,7 +161,7 @@ async fn application(
     let Passage { admitted, route, who, .. } = passage;
     let visit = &admitted.visit;
     let Load { mut parts, body, visitor_side, target } = load;
-    let authorization = authorize(gate, passage, plan, &parts, record).await?;
+    let papers = gather(gate, passage, plan, &parts, record).await?;
     let site = &gate.plan.site;
     let is_safe = parts.method.is_safe();
     let grpc = admitted.takes_trailers && parts.version == Version::HTTP_2 && is_grpc(&parts.headers);
@@ -174,7 +182,7 @@ async fn application(
         request_id: &visit.request_id,
         prefix: route.rewrite.as_ref().and_then(Rewrite::announced),
         certificate: certificate.map(|certificate| certificate.header()),
-        authorization,
+        papers,
         websocket: admitted.websocket,
         grpc: grpc.then_some(&gate.plan.edge.protected),
     };
@@ -214,19 +222,22 @@ async fn application(
     Ok(Response::from_parts(head, body))
 }
 
-/// The `Authorization` that the upstream gets. `Err` is an answer of ours in its place.
-async fn authorize(
+/// What the request takes along to prove who asks. `Err` is an answer of ours in its place.
+async fn gather(
     gate: &Gate,
     passage: &Passage<'_>,
     plan: &UpstreamPlan,
     parts: &Parts,
     record: &mut Record,
-) -> Result<Authorization, Response<Body>> {
-    match token(plan, passage.who.as_deref(), passage.now) {
-        Ok(authorization) => Ok(authorization),
-        // Whoever may come without any token is not turned away for having a stale one.
-        Err(_) if passage.route.rule.is_public() => Ok(Authorization::Nobodys),
-        Err(problem) => Err(Box::pin(no_token(gate, passage, plan, &problem, parts, record)).await),
+) -> Result<Papers, Response<Body>> {
+    let papers = match papers::at_hand(gate, passage, plan) {
+        Ok(AtHand::Papers(papers)) => return Ok(papers),
+        Ok(AtHand::Wanted(wanted)) => Box::pin(papers::fetched(gate, passage, plan, wanted, parts)).await,
+        Err(error) => Err(error),
+    };
+    match papers {
+        Ok(papers) => Ok(papers),
+        Err(error) => Err(Box::pin(no_papers(gate, passage, plan, &error, parts, record)).await),
     }
 }
 
@@ -270,48 +281,22 @@ fn with_slash(admitted: &Admitted) -> String {
     admitted.visit.site.at(&format!("{}/{query}", admitted.path.sent()))
 }
 
-fn token(plan: &UpstreamPlan, who: Option<&Recognised>, now: Timestamp) -> Result<Authorization, relay::TokenProblem> {
-    match (plan.token, who) {
-        // A token that was for us is nobody else's unless the upstream asks for it (design, invariant 4).
-        (TokenSettings::None, Some(who)) if who.bearer().is_some() => Ok(Authorization::Nobodys),
-        (TokenSettings::None, _) => Ok(Authorization::Visitors),
-        (TokenSettings::AccessToken | TokenSettings::IdToken, None) => Ok(Authorization::Nobodys),
-        (setting, Some(who)) => {
-            // A bearer caller has no tokens but the one in the request.
-            let Some(session) = who.session() else { return relay_own(setting, who) };
-            let value = relay::authorization(setting, &session.tokens, now)?;
-            Ok(value.map_or(Authorization::Nobodys, Authorization::Ours))
-        }
-    }
-}
-
-/// What the upstream gets of a bearer caller: the very token of the request, as its `Authorization` has it. One that is bound to the
-/// caller's hands is of no use in ours.
-fn relay_own(setting: TokenSettings, who: &Recognised) -> Result<Authorization, relay::TokenProblem> {
-    match setting {
-        TokenSettings::None => Ok(Authorization::Nobodys),
-        TokenSettings::IdToken => Err(relay::TokenProblem::Missing("ID token")),
-        TokenSettings::AccessToken if who.bearer().is_some_and(|token| token.binding != Binding::default()) => {
-            Err(relay::TokenProblem::Bound)
-        }
-        TokenSettings::AccessToken => Ok(Authorization::Visitors),
-    }
-}
-
-/// A session that has no token for the upstream. A new sign-in mends a token that has ended, and only that; one that ended as soon as
-/// it came would have the browser go round in circles.
-async fn no_token(
+/// No token for the upstream. A new sign-in mends a token that has ended, and a provider that wants to see the person, and only that; one
+/// that were no better as soon as it came would have the browser go round in circles. A bearer caller can bring another token at once.
+async fn no_papers(
     gate: &Gate,
     passage: &Passage<'_>,
     plan: &UpstreamPlan,
-    problem: &relay::TokenProblem,
+    error: &NoPapers,
     parts: &Parts,
     record: &mut Record,
 ) -> Response<Body> {
     let Passage { admitted, route, who, now } = passage;
-    let request_id = &*admitted.visit.request_id;
+    let visit = &admitted.visit;
+    let request_id = &*visit.request_id;
     record.decided("no_token");
-    if let (Some(acceptance), Some(who)) = (&route.bearer, who)
+    if let (Some(acceptance), Some(who), NoPapers::Problem(problem)) = (&route.bearer, who, error)
+        && matches!(problem, TokenProblem::Bound | TokenProblem::Missing(_))
         && who.bearer().is_some()
     {
         tracing::info!(
@@ -323,13 +308,14 @@ async fn no_token(
     }
     let age = who
         .as_ref()
-        .map_or(Duration::MAX, |who| who.session().map_or(Duration::ZERO, |session| now.since(session.created)));
-    if matches!(problem, relay::TokenProblem::Expired) && age > SHORTEST_TOKEN_LIFE {
-        tracing::info!(request_id, upstream = &*plan.name, %problem, "no token to send; asking for a new sign-in");
+        .map_or(Duration::ZERO, |who| who.session().map_or(Duration::MAX, |session| now.since(session.created)));
+    if error.asks_for_sign_in() && age > SHORTEST_TOKEN_LIFE {
+        tracing::info!(request_id, upstream = &*plan.name, %error, "no token to send; asking for a new sign-in");
         return refuse::sign_in_again(&gate.plan.site, admitted, route, parts).await;
     }
-    tracing::warn!(request_id, upstream = &*plan.name, %problem, "no token to send, and a new sign-in would bring none");
-    page::upstream_unavailable(&admitted.visit, None)
+    tracing::warn!(request_id, upstream = &*plan.name, %error, "no token to send, and a new sign-in would bring none");
+    let retry = parts.method.is_safe().then(|| visit.site.at(admitted.path.target().as_str()));
+    page::token_unavailable(visit, retry.as_deref())
 }
 
 /// Only what can be repeated without harm gets a link to try it again.

@@ -9,7 +9,7 @@ use super::bearer::BearerPlan;
 use super::edge::EdgeRules;
 use super::route::RouteTable;
 use crate::base::tally::Tally;
-use crate::config::settings::{Balance, TokenSettings};
+use crate::config::settings::Balance;
 use crate::endpoint::site::Site;
 use crate::forward::balance::{Place, Upstream};
 use crate::forward::files::Files;
@@ -20,6 +20,9 @@ use crate::forward::send::Address;
 use crate::identity::headers::IdentityHeaders;
 use crate::net::dial::Dial;
 use crate::net::pool::Pool;
+use crate::provider::ProviderFault;
+use crate::token::plan::TokenPlan;
+use crate::token::vault::Vault;
 
 /// One config, compiled.
 pub struct Plan {
@@ -33,6 +36,8 @@ pub struct Plan {
     pub upstreams: Vec<UpstreamPlan>,
     /// What routes that take access tokens share; absent when the config has nobody whose tokens to take.
     pub bearer: Option<BearerPlan>,
+    /// Tokens that were fetched for upstreams.
+    pub vault: Vault<ProviderFault>,
     /// Bytes of a request body; unbounded when absent.
     pub body_limit: Option<u64>,
     /// How long a request body may stand still.
@@ -49,8 +54,8 @@ pub struct UpstreamPlan {
     pub kind: Behind<ApplicationPlan>,
     /// The headers that tell it who asks.
     pub identity: IdentityHeaders,
-    /// The token it gets.
-    pub token: TokenSettings,
+    /// The tokens it gets.
+    pub tokens: TokenPlan,
     /// Whether it gets the certificate that the client showed.
     pub client_cert_header: bool,
 }

@@ -115,6 +115,16 @@ pub fn foreign_origin(visit: &Visit) -> Response<Body> {
     page::error(visit, StatusCode::FORBIDDEN, &explanation)
 }
 
+/// Signed in and admitted, but with nothing that could stand in the path of this page.
+pub fn no_path(visit: &Visit) -> Response<Body> {
+    let explanation = Explanation::new(
+        "This page isn't there for you",
+        "The address behind this page has your name in it, and your account has no name that fits there.",
+        "Ask whoever runs this site, or use another account.",
+    );
+    page::error(visit, StatusCode::FORBIDDEN, &explanation)
+}
+
 /// A body larger than the limit.
 pub fn too_large(visit: &Visit) -> Response<Body> {
     let explanation = Explanation::new(

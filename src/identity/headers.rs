@@ -5,6 +5,7 @@
 
 use http::{HeaderName, HeaderValue};
 
+use super::document::Document;
 use super::preset::{PresetError, Presets, Protected};
 use super::principal::Principal;
 use super::template::{Template, TemplateError};
@@ -39,6 +40,7 @@ const RESERVED: &[&str] = &[
 pub struct IdentityHeaders {
     join: String,
     headers: Vec<(HeaderName, Template)>,
+    documents: Vec<Document>,
 }
 
 /// What one upstream is told about one person.
@@ -103,7 +105,7 @@ impl IdentityHeaders {
             preset: upstream.identity.clone(),
             known: presets.names().collect::<Vec<_>>().join(", "),
         })?;
-        let mut headers = preset.headers.clone();
+        let (mut headers, mut documents) = (preset.headers.clone(), preset.documents.clone());
         for (header, template) in &upstream.headers {
             if RESERVED.contains(&folded(header).as_str()) {
                 return Err(IdentityError::Reserved { upstream: name(), header: header.clone() });
@@ -114,9 +116,10 @@ impl IdentityHeaders {
                 cause,
             })?;
             headers.retain(|(known, _)| folded(known) != folded(header));
+            documents.retain(|known| known.name().is_none_or(|known| folded(known) != folded(header)));
             headers.push((header.clone(), template));
         }
-        Ok(Self { join: preset.join.clone(), headers })
+        Ok(Self { join: preset.join.clone(), headers, documents })
     }
 
     /// What the upstream is told about `principal`. A claim that is missing, or can't be written, gives no header.
@@ -128,12 +131,21 @@ impl IdentityHeaders {
             rendered.left_out += written.left_out;
             rendered.headers.push((name.clone(), value));
         }
+        let own = rendered.headers.len();
+        for document in &self.documents {
+            document.render(principal, &self.join, &mut rendered);
+        }
+        // A header for each claim may meet one that the config sets itself, which wins.
+        let (set, made) = rendered.headers.split_at(own);
+        if made.iter().any(|(name, _)| set.iter().any(|(known, _)| folded(known) == folded(name))) {
+            let set: Vec<String> = set.iter().map(|(name, _)| folded(name)).collect();
+            let mut index = 0;
+            rendered.headers.retain(|(name, _)| {
+                index += 1;
+                index <= own || !set.contains(&folded(name))
+            });
+        }
         rendered
-    }
-
-    /// The names that it may set.
-    pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
-        self.headers.iter().map(|(name, _)| name)
     }
 }
 
@@ -171,6 +183,7 @@ mod tests {
                 .map(|(name, template)| (HeaderName::try_from(*name).unwrap(), (*template).to_owned()))
                 .collect(),
             token: TokenSettings::None,
+            assertion: None,
         }
     }
 

@@ -5,11 +5,13 @@
 //!    as `%` and two hex digits for each UTF-8 byte (RFC 3986, section 2.1), so that two values never read as one.
 //! 3. A control character is never written, in no form (RFC 9110, section 5.5).
 //! 4. A name in a list that holds the joiner is left out, so that it never reads as two names.
+//! 5. `{claims.team|none}` stands for `none` where the claim has no value.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::field::{Field, Found};
 use super::principal::Principal;
 
 /// The most bytes of one header's value.
@@ -24,27 +26,7 @@ pub struct Template {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
     Text(String),
-    Field(Field),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Field {
-    Subject,
-    Issuer,
-    Provider,
-    Email,
-    VerifiedEmail,
-    PreferredUsername,
-    Name,
-    Groups,
-    Roles,
-    Claim(Vec<String>),
-}
-
-/// What a placeholder stands for.
-enum Found<'a> {
-    One(Cow<'a, str>),
-    Many(Vec<Cow<'a, str>>, usize),
+    Field { field: Field, default: Option<String> },
 }
 
 /// A template's value for one person.
@@ -75,7 +57,8 @@ pub enum TemplateError {
     /// A placeholder names nothing that we know.
     #[error(
         "`{{{placeholder}}}` is no placeholder; there are {{sub}}, {{iss}}, {{provider}}, {{email}}, {{verified_email}}, \
-         {{preferred_username}}, {{name}}, {{groups}}, {{roles}}, and {{claims.…}} for every other claim"
+         {{preferred_username}}, {{name}}, {{groups}}, {{roles}}, and {{claims.…}} for every other claim; {{claims.team|none}} is \
+         `none` where there is no such claim"
     )]
     Placeholder {
         /// What stands between the braces.
@@ -119,7 +102,7 @@ impl Template {
                     if !text.is_empty() {
                         pieces.push(Piece::Text(std::mem::take(&mut text)));
                     }
-                    pieces.push(Piece::Field(Field::parse(placeholder)?));
+                    pieces.push(Piece::parse(placeholder)?);
                     rest = after.chars();
                 }
                 other => text.push(other),
@@ -131,6 +114,11 @@ impl Template {
         Ok(Self { pieces })
     }
 
+    /// A template that says this of everyone.
+    pub fn plain(text: &str) -> Self {
+        Self { pieces: vec![Piece::Text(text.to_owned())] }
+    }
+
     /// What it says of `principal`, the names of a list with `join` between them. `None` when a placeholder has no value
     /// or one that can't be written, or when there would be more than [`MAX_VALUE`] bytes.
     pub fn write(&self, principal: &Principal, join: &str) -> Option<Written> {
@@ -139,14 +127,15 @@ impl Template {
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => value.push_str(text),
-                Piece::Field(field) => match field.find(principal)? {
-                    Found::One(found) => value.push_str(&encode(&found)?),
-                    Found::Many(names, unwritable) => {
-                        let (list, dropped) = join_names(&names, join)?;
-                        left_out += unwritable + dropped;
-                        value.push_str(&list);
-                    }
-                },
+                Piece::Field { field, default } => {
+                    let (text, dropped) = match (written(field, principal, join), default) {
+                        (Some(written), _) => written,
+                        (None, Some(default)) => (default.clone(), 0),
+                        (None, None) => return None,
+                    };
+                    left_out += dropped;
+                    value.push_str(&text);
+                }
             }
             if value.len() > MAX_VALUE {
                 return None;
@@ -154,96 +143,75 @@ impl Template {
         }
         Some(Written { value, left_out })
     }
+
+    /// What it says of `principal` as JSON: a placeholder that stands alone keeps its kind, a list its items; anything else is a text,
+    /// not encoded. `None` when a placeholder has no value.
+    pub fn json(&self, principal: &Principal) -> Option<Value> {
+        if let [Piece::Field { field, default }] = self.pieces.as_slice() {
+            return field.json(principal).or_else(|| default.clone().map(Value::String));
+        }
+        self.text(principal).map(Value::String)
+    }
+
+    /// What it says of `principal` as plain text, not encoded. `None` when a placeholder has no value, or several.
+    pub fn text(&self, principal: &Principal) -> Option<String> {
+        let mut text = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(fixed) => text.push_str(fixed),
+                Piece::Field { field, default } => match (field.find(principal), default) {
+                    (Some(Found::One(one)), _) => text.push_str(&one),
+                    (Some(Found::Many(..)) | None, Some(default)) => text.push_str(default),
+                    (Some(Found::Many(..)) | None, None) => return None,
+                },
+            }
+        }
+        Some(text)
+    }
+
+    /// Whether it has a placeholder for several names.
+    pub fn has_list(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Field { field: Field::Groups | Field::Roles, .. }))
+    }
+
+    /// Whether it says the same of everyone.
+    pub fn is_plain(&self) -> bool {
+        self.pieces.iter().all(|piece| matches!(piece, Piece::Text(_)))
+    }
 }
 
-impl Field {
+impl Piece {
+    /// What stands between braces: a field, and what stands in its place where it has no value.
     fn parse(placeholder: &str) -> Result<Self, TemplateError> {
+        // Within quotes the bar belongs to a claim's name.
+        let mut quoted = false;
+        let bar = placeholder.bytes().position(|byte| {
+            quoted ^= byte == b'"';
+            byte == b'|' && !quoted
+        });
+        let (name, default) = match bar.and_then(|bar| placeholder.split_at_checked(bar)) {
+            Some((name, default)) => (name, default.strip_prefix('|').map(str::to_owned)),
+            None => (placeholder, None),
+        };
         let unknown = || TemplateError::Placeholder { placeholder: placeholder.to_owned() };
-        // The claims that have a field of their own are not kept among the others.
-        let standard = placeholder.strip_prefix("claims.").unwrap_or(placeholder);
-        match standard {
-            "sub" => return Ok(Self::Subject),
-            "iss" => return Ok(Self::Issuer),
-            "email" => return Ok(Self::Email),
-            "preferred_username" => return Ok(Self::PreferredUsername),
-            "name" => return Ok(Self::Name),
-            _ => {}
+        let field = Field::parse(name).ok_or_else(unknown)?;
+        if default.as_ref().is_some_and(|default| default.contains('{')) {
+            return Err(unknown());
         }
-        match placeholder {
-            "provider" => Ok(Self::Provider),
-            "verified_email" => Ok(Self::VerifiedEmail),
-            "groups" => Ok(Self::Groups),
-            "roles" => Ok(Self::Roles),
-            _ => placeholder.strip_prefix("claims.").and_then(claim_path).map(Self::Claim).ok_or_else(unknown),
-        }
-    }
-
-    fn find<'a>(&self, principal: &'a Principal) -> Option<Found<'a>> {
-        let one = |text: &'a str| (!text.is_empty()).then_some(Found::One(Cow::Borrowed(text)));
-        let many = |names: &'a [String]| {
-            let names = names.iter().map(|name| Cow::Borrowed(name.as_str())).collect();
-            Some(Found::Many(names, 0))
-        };
-        match self {
-            Self::Subject => one(&principal.subject),
-            Self::Issuer => one(&principal.issuer),
-            Self::Provider => one(&principal.provider),
-            Self::Email => one(principal.email.as_deref()?),
-            Self::VerifiedEmail => principal.email.as_deref().filter(|_| principal.email_verified).and_then(one),
-            Self::PreferredUsername => one(principal.preferred_username.as_deref()?),
-            Self::Name => one(principal.name.as_deref()?),
-            Self::Groups => many(&principal.groups),
-            Self::Roles => many(&principal.roles),
-            Self::Claim(path) => find_claim(principal, path),
-        }
+        Ok(Self::Field { field, default })
     }
 }
 
-/// The names of a path such as `a.b` or `"a.b".c`.
-fn claim_path(text: &str) -> Option<Vec<String>> {
-    let mut names = Vec::new();
-    let mut rest = text;
-    loop {
-        let (name, after) = match rest.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"')?,
-            None => rest.split_at(rest.find('.').unwrap_or(rest.len())),
-        };
-        if name.is_empty() || name.contains(['{', '"']) {
-            return None;
-        }
-        names.push(name.to_owned());
-        if after.is_empty() {
-            return Some(names);
-        }
-        rest = after.strip_prefix('.')?;
-    }
-}
-
-fn find_claim<'a>(principal: &'a Principal, path: &[String]) -> Option<Found<'a>> {
-    let (first, inner) = path.split_first()?;
-    let value = inner.iter().try_fold(principal.claims.get(first)?, |value, name| value.as_object()?.get(name))?;
-    match value {
-        Value::Array(values) => {
-            let names: Vec<_> = values.iter().filter_map(scalar).collect();
-            let unwritable = values.len() - names.len();
-            Some(Found::Many(names, unwritable))
-        }
-        other => scalar(other).filter(|text| !text.is_empty()).map(Found::One),
-    }
-}
-
-/// Texts, numbers and truth values as text; objects, lists in lists and null have none.
-fn scalar(value: &Value) -> Option<Cow<'_, str>> {
-    match value {
-        Value::String(text) => Some(Cow::Borrowed(text)),
-        Value::Number(number) => Some(Cow::Owned(number.to_string())),
-        Value::Bool(truth) => Some(Cow::Borrowed(if *truth { "true" } else { "false" })),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
+/// A field in a header, and how many of its names were left out; `None` when it has no value that can be written.
+fn written(field: &Field, principal: &Principal, join: &str) -> Option<(String, usize)> {
+    match field.find(principal)? {
+        Found::One(found) => encode(&found).map(|text| (text, 0)),
+        Found::Many(names, unwritable) => join_names(&names, join).map(|(list, dropped)| (list, unwritable + dropped)),
     }
 }
 
 /// The names with `join` between them, and how many were left out; `None` when none is left.
-fn join_names(names: &[Cow<'_, str>], join: &str) -> Option<(String, usize)> {
+pub(super) fn join_names(names: &[Cow<'_, str>], join: &str) -> Option<(String, usize)> {
     let fits = |name: &&Cow<'_, str>| !name.is_empty() && !name.contains(join);
     // Encoding may bring the joiner in, were it one of `%0-9A-F`: looked at again, so that no preset can get it wrong.
     let encoded: Vec<String> =
@@ -252,7 +220,7 @@ fn join_names(names: &[Cow<'_, str>], join: &str) -> Option<(String, usize)> {
 }
 
 /// `value` as rules 2 and 3 say.
-fn encode(value: &str) -> Option<String> {
+pub(super) fn encode(value: &str) -> Option<String> {
     if value.chars().any(char::is_control) {
         return None;
     }
@@ -325,6 +293,9 @@ pub(super) mod tests {
             ("{claims.badges}", "x,7,y"),
             ("{{{sub}}}", "{1234}"),
             ("{{sub}}", "{sub}"),
+            ("{claims.team|none}-{claims.nobody|none}", "red-none"),
+            ("{claims.empty|}x", "x"),
+            ("{claims.\"a|b\"|c|d}", "c|d"),
         ] {
             assert_eq!(written(template).as_deref(), Some(expected), "{template}");
         }
@@ -356,6 +327,8 @@ pub(super) mod tests {
             ("{claims.}", "{claims."),
             ("{claims.a..b}", "{claims."),
             ("{claims.\"a}", "{claims."),
+            ("{|x}", "{claims."),
+            ("{sub|{x}", "{claims."),
             ("a\r\nX: y", "printable"),
             ("caf\u{e9}", "printable"),
         ] {
@@ -399,6 +372,26 @@ pub(super) mod tests {
         assert_eq!(join(&["caf\u{e9}", "b"], "%"), Some(("b".to_owned(), 1)));
         assert_eq!(join(&["a,b"], ","), None);
         assert_eq!(join(&[], ","), None);
+    }
+
+    #[test]
+    fn as_json_a_lone_placeholder_keeps_its_kind() {
+        let json = |template: &str| Template::parse(template).unwrap().json(&person());
+        for (template, expected) in [
+            ("{groups}", json!(["staff", "dev ops"])),
+            ("{claims.level}", json!(3)),
+            ("{claims.staff}", json!(true)),
+            ("{claims.address}", json!({"city": "Berlin"})),
+            ("{claims.badges}", json!(["x", 7, {"no": 1}, "y"])),
+            ("id:{sub}", json!("id:1234")),
+            ("{claims.none|nobody}", json!("nobody")),
+            ("{email}", json!("alice@example.com")),
+        ] {
+            assert_eq!(json(template), Some(expected), "{template}");
+        }
+        for template in ["{claims.none}", "x{claims.none}", "x{groups}", "{claims.nothing}", "{claims.empty}"] {
+            assert_eq!(json(template), None, "{template}");
+        }
     }
 
     #[test]

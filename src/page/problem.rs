@@ -123,6 +123,16 @@ pub fn upstream_unavailable(visit: &Visit, retry: Option<&str>) -> Response<Body
     error(visit, StatusCode::BAD_GATEWAY, &retriable(explanation, retry))
 }
 
+/// 502: the application behind wants a token about whoever asks, and none can be had.
+pub fn token_unavailable(visit: &Visit, retry: Option<&str>) -> Response<Body> {
+    let explanation = Explanation::new(
+        "The application can't be told who you are",
+        "The application behind this gate needs a token about you, and the sign-in provider gave none.",
+        "Wait a moment, then try again. If it stays so, tell whoever runs this site the number of this request.",
+    );
+    error(visit, StatusCode::BAD_GATEWAY, &retriable(explanation, retry))
+}
+
 /// 504: the application behind is too slow.
 pub fn upstream_timeout(visit: &Visit, retry: Option<&str>) -> Response<Body> {
     let explanation = Explanation::new(

@@ -15,6 +15,7 @@ use crate::provider::neighbours::Neighbours;
 use crate::provider::oidc::OpenIdProvider;
 use crate::session::flow::Pending;
 use crate::session::model::{Granted, Session, Tokens};
+use crate::token::grant::{Fetched, Grant};
 
 /// What a sign-in begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,8 +136,8 @@ pub enum ProviderFault {
         /// What happened; never a secret, code or token.
         reason: String,
     },
-    /// It answered the sign-in with an error of its own, such as `access_denied`. 403 for that one, else 502.
-    #[error("provider `{provider}` refused the sign-in: {error}")]
+    /// It answered with an error of its own, such as `access_denied`. 403 for that one, else 502.
+    #[error("provider `{provider}` refused: {error}")]
     Refused {
         /// Its name in our config.
         provider: Arc<str>,
@@ -170,6 +171,19 @@ pub enum ProviderFault {
 }
 
 impl ProviderFault {
+    /// Whether a new sign-in may mend it: the provider wants to see the person, or what the session holds is no good any more
+    /// (RFC 6749, section 5.2; `OpenID` Connect Core 1.0, section 3.1.2.6).
+    pub fn asks_for_sign_in(&self) -> bool {
+        let errors = [
+            "interaction_required",
+            "login_required",
+            "consent_required",
+            "account_selection_required",
+            "invalid_grant",
+        ];
+        matches!(self, Self::Refused { error, .. } if errors.contains(&error.as_str()))
+    }
+
     pub(crate) fn unavailable(provider: &Arc<str>, reason: impl Into<String>) -> Self {
         Self::Unavailable { provider: Arc::clone(provider), reason: reason.into() }
     }
@@ -264,6 +278,19 @@ impl Provider {
     /// When there are no new tokens, and whether there may be later.
     pub async fn refresh(&self, session: &Session, held: Option<Granted>) -> Result<Refreshed, RefreshFault> {
         self.oidc.refresh(session, held).await
+    }
+
+    /// Asks the token endpoint for a token of an upstream.
+    ///
+    /// # Errors
+    /// When the provider refuses, can't be reached in time, or gives what can't be sent as a bearer token.
+    pub async fn grant(&self, grant: &Grant) -> Result<Fetched, ProviderFault> {
+        self.oidc.grant(grant).await
+    }
+
+    /// Our client id there.
+    pub fn client_id(&self) -> &str {
+        &self.oidc.settings().client_id
     }
 
     /// Where to send a browser to end the provider's own session (`OpenID` Connect RP-Initiated Logout 1.0, section 2);

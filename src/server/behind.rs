@@ -8,7 +8,7 @@ use url::{Host, Url};
 
 use super::plan::PlanError;
 use crate::base::office::Office;
-use crate::config::settings::{ApplicationSettings, UpstreamAddress, UpstreamKind, UpstreamSettings};
+use crate::config::settings::{ApplicationSettings, Settings, UpstreamAddress, UpstreamKind, UpstreamSettings};
 use crate::forward::check::Check;
 use crate::forward::files::Files;
 use crate::forward::fixed::FixedAnswer;
@@ -18,6 +18,8 @@ use crate::http::visit::SiteOrigin;
 use crate::identity::headers::IdentityHeaders;
 use crate::net::dial::{Dial, Target, alpn};
 use crate::net::tls_client::{ClientCertificate, Trust, client_config_with};
+use crate::token::assertion::Surroundings;
+use crate::token::plan::TokenPlan;
 
 /// The `Host` of an upstream on a unix socket, which has no name.
 const SOCKET_HOST: HeaderValue = HeaderValue::from_static("localhost");
@@ -26,7 +28,7 @@ const SOCKET_HOST: HeaderValue = HeaderValue::from_static("localhost");
 ///
 /// # Errors
 /// When an address, a certificate or an identity header can't be used.
-pub fn upstream(settings: &UpstreamSettings) -> Result<UpstreamPlan, PlanError> {
+pub fn upstream(settings: &UpstreamSettings, surroundings: &Surroundings) -> Result<UpstreamPlan, PlanError> {
     let kind = match &settings.kind {
         UpstreamKind::Application(application) => Behind::Application(self::application(&settings.name, application)?),
         UpstreamKind::Files(root) => Behind::Files(Files::new(root)),
@@ -36,9 +38,27 @@ pub fn upstream(settings: &UpstreamSettings) -> Result<UpstreamPlan, PlanError> 
         name: Arc::clone(&settings.name),
         kind,
         identity: IdentityHeaders::compile(settings)?,
-        token: settings.token,
+        tokens: TokenPlan::compile(settings, surroundings)?,
         client_cert_header: matches!(&settings.kind, UpstreamKind::Application(application) if application.client_cert_header),
     })
+}
+
+/// What the assertions of an upstream may name: it is called by its URL, or by its name where it has none or several.
+pub fn surroundings(settings: &Settings, upstream: &UpstreamSettings) -> Surroundings {
+    let origin = |url: &Url| url.origin().ascii_serialization();
+    let address = match &upstream.kind {
+        UpstreamKind::Application(application) => match application.addresses.as_slice() {
+            [UpstreamAddress::Web(url)] => Some(origin(url)),
+            _ => None,
+        },
+        UpstreamKind::Files(_) | UpstreamKind::Answer(_) => None,
+    };
+    let clients = settings.providers.iter().map(|provider| (Arc::clone(&provider.name), provider.client_id.clone()));
+    Surroundings {
+        public_url: origin(&settings.public_url).into(),
+        upstream: address.map_or_else(|| Arc::clone(&upstream.name), Arc::from),
+        clients: Arc::new(clients.collect()),
+    }
 }
 
 /// Begins the health checks that an upstream asks for; each ends once nobody holds the plan any more.

@@ -12,6 +12,7 @@ pub mod plan;
 pub mod protocols;
 pub mod prove;
 pub mod registry;
+pub mod secret_watch;
 pub mod sockets;
 pub mod stop;
 pub mod streams;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{behind, key_watch};
+use super::{behind, key_watch, secret_watch};
 use crate::base::clock::Clock;
 use crate::base::office::Office;
 use crate::config::settings::{ProviderSettings, Settings};
@@ -12,12 +12,13 @@ use crate::endpoint::site::{Offer, Site};
 use crate::gate::bearer::BearerPlan;
 use crate::gate::bearer::replay::Replays;
 use crate::gate::edge::EdgeRules;
-use crate::gate::route::{RouteTable, RouteTie};
+use crate::gate::route::{RouteError, RouteTable};
 use crate::gate::{Plan, UpstreamPlan};
 use crate::http::protected::ProtectedNames;
 use crate::http::visit::SiteOrigin;
 use crate::identity::headers::{IdentityError, protected_names};
-use crate::identity::preset::PresetError;
+use crate::identity::preset::{KeysForm, PresetError, Presets};
+use crate::jose::algorithm::Algorithm;
 use crate::net::outbound_proxy::{Proxies, ProxyFault};
 use crate::net::tls_client::TlsClientFault;
 use crate::provider::bearer::TokenIssuers;
@@ -29,6 +30,9 @@ use crate::session::ended::EndedSessions;
 use crate::session::flow::{FlowCookies, UsedFlows};
 use crate::session::key_desk::KeyDesk;
 use crate::session::model::Lifetimes;
+use crate::token::plan::{Bearer, TokenPlanError};
+use crate::token::signer::{Signer, SignerError};
+use crate::token::vault::Vault;
 
 /// Opened sessions that one worker keeps. One takes a few KiB, so this bounds them to some tens of MiB.
 const TABLE_CAPACITY: usize = 8192;
@@ -48,9 +52,9 @@ pub enum PlanError {
     /// The built-in presets can't be read.
     #[error(transparent)]
     Presets(#[from] PresetError),
-    /// Two routes tie.
+    /// The routes can't be compiled.
     #[error(transparent)]
-    Routes(#[from] RouteTie),
+    Routes(#[from] RouteError),
     /// An upstream's TLS settings can't be used.
     #[error("[upstreams.{upstream}]: {cause}")]
     UpstreamTls {
@@ -59,6 +63,12 @@ pub enum PlanError {
         /// What is wrong.
         cause: TlsClientFault,
     },
+    /// The signing keys can't be used.
+    #[error("[signing] keys: {0}")]
+    Signer(#[from] SignerError),
+    /// The tokens of an upstream can't be compiled.
+    #[error(transparent)]
+    Tokens(#[from] TokenPlanError),
     /// A URL has no host, or one that can't stand in a header.
     #[error("`{0}` names no host that can be used")]
     Url(String),
@@ -73,8 +83,9 @@ pub enum PlanError {
 /// When a key, preset, certificate or URL can't be used.
 pub fn assemble(settings: &Settings, office: &Office) -> Result<Plan, PlanError> {
     let protected = protected_names(&settings.upstreams)?;
+    let upstreams = upstreams(settings, office)?;
     Ok(Plan {
-        site: Arc::new(site(settings, office)?),
+        site: Arc::new(site(settings, &upstreams, office)?),
         edge: EdgeRules {
             sites: sites(settings)?,
             trusted_proxies: settings.trusted_proxies.clone(),
@@ -83,7 +94,8 @@ pub fn assemble(settings: &Settings, office: &Office) -> Result<Plan, PlanError>
             header_bytes: settings.limits.header_bytes,
         },
         routes: RouteTable::compile(&settings.routes)?,
-        upstreams: upstreams(settings, office)?,
+        upstreams,
+        vault: Vault::new(Clock::System),
         bearer: bearer(settings, office)?,
         body_limit: settings.limits.body_bytes,
         body_timeout: settings.limits.body_timeout,
@@ -92,18 +104,42 @@ pub fn assemble(settings: &Settings, office: &Office) -> Result<Plan, PlanError>
 }
 
 fn upstreams(settings: &Settings, office: &Office) -> Result<Vec<UpstreamPlan>, PlanError> {
-    let plans: Vec<UpstreamPlan> = settings.upstreams.iter().map(behind::upstream).collect::<Result<_, _>>()?;
+    let compile = |upstream| behind::upstream(upstream, &behind::surroundings(settings, upstream));
+    let plans: Vec<UpstreamPlan> = settings.upstreams.iter().map(compile).collect::<Result<_, _>>()?;
     for (settings, plan) in settings.upstreams.iter().zip(&plans) {
         behind::look_after(settings, plan, office);
+        if let Bearer::Static(credential) = &plan.tokens.bearer {
+            let source = credential.settings().secret.clone();
+            office.start(secret_watch::watch_static(Arc::downgrade(credential), source));
+        }
     }
     Ok(plans)
 }
 
-fn site(settings: &Settings, office: &Office) -> Result<Site, PlanError> {
+/// The algorithms of all assertions: `None` for one that takes any key.
+pub(super) fn algorithms(upstreams: &[UpstreamPlan]) -> Vec<Option<Algorithm>> {
+    upstreams.iter().flat_map(|upstream| upstream.tokens.algorithms()).collect()
+}
+
+/// Where applications look for our public keys, by the presets in use.
+fn key_paths(settings: &Settings) -> Result<Vec<(String, KeysForm)>, PlanError> {
+    let presets = Presets::built_in()?;
+    let mut paths: Vec<(String, KeysForm)> = Vec::new();
+    for preset in settings.upstreams.iter().filter_map(|upstream| presets.get(&upstream.identity)) {
+        let new = preset.keys.iter().filter(|(path, _)| !paths.iter().any(|(known, _)| known == path));
+        let new: Vec<_> = new.cloned().collect();
+        paths.extend(new);
+    }
+    Ok(paths)
+}
+
+fn site(settings: &Settings, upstreams: &[UpstreamPlan], office: &Office) -> Result<Site, PlanError> {
     let session = &settings.session;
     let keyring = Arc::new(Keyring::load(&session.keys)?);
     let (key_desk, asked) = KeyDesk::open();
     office.start(key_watch::watch(Arc::downgrade(&keyring), session.keys.clone(), asked));
+    let signer = Arc::new(Signer::load(&settings.signing_keys, &algorithms(upstreams))?);
+    office.start(secret_watch::watch_signer(Arc::downgrade(&signer), settings.signing_keys.clone()));
     let secure = settings.public_url.scheme() == "https";
     Ok(Site {
         prefix: settings.prefix.clone(),
@@ -116,6 +152,8 @@ fn site(settings: &Settings, office: &Office) -> Result<Site, PlanError> {
         front_channel: Pace::default(),
         key_desk,
         lifetimes: Lifetimes { idle: session.idle, absolute: session.lifetime },
+        signer,
+        key_paths: key_paths(settings)?,
         return_to_origins: settings.return_to_origins.clone(),
         cookie_name: session.cookie_name.clone(),
     })

@@ -8,13 +8,18 @@ use super::behind;
 use super::plan::{self, PlanError};
 use crate::base::clock::Clock;
 use crate::config::finding::Finding;
-use crate::config::settings::{ApplicationSettings, ProviderSettings, Settings, UpstreamKind, UpstreamSettings};
+use crate::config::settings::{
+    ApplicationSettings, ProviderSettings, RouteSettings, Settings, UpstreamKind, UpstreamSettings,
+};
+use crate::forward::rewrite::Rewrite;
 use crate::gate::route::RouteTable;
 use crate::identity::headers::{IdentityError, IdentityHeaders, protected_names};
 use crate::net::tls_client::TlsClientFault;
 use crate::net::tls_server::TlsServer;
 use crate::provider::{Outbound, Provider, ProviderFault};
 use crate::seal::keyring::Keyring;
+use crate::token::plan::TokenPlan;
+use crate::token::signer::{Signer, SigningKeys};
 
 /// Every mistake that shows when the settings are put to work, each with the key that it is about. Reads the files that the
 /// settings name and `environment`; touches no network.
@@ -26,9 +31,7 @@ pub fn prove(settings: &Settings, environment: &BTreeMap<String, String>) -> Vec
     if let Err(error) = plan::sites(settings) {
         findings.push(Finding::in_key(&["public_url"], error.to_string()));
     }
-    if let Err(error) = RouteTable::compile(&settings.routes) {
-        findings.push(Finding::in_key(&["routes"], error.to_string()));
-    }
+    prove_routes(&settings.routes, &mut findings);
     if let Err(error) = protected_names(&settings.upstreams) {
         findings.push(Finding::in_key(&["upstreams"], error.to_string()));
     }
@@ -38,8 +41,17 @@ pub fn prove(settings: &Settings, environment: &BTreeMap<String, String>) -> Vec
         let text = error.to_string();
         findings.push(Finding::in_key(&["tls"], text.trim_start_matches("[tls]: ")));
     }
+    let mut algorithms = Vec::new();
     for upstream in &settings.upstreams {
-        prove_upstream(upstream, &mut findings);
+        prove_upstream(settings, upstream, &mut findings);
+        if let Ok(plan) = TokenPlan::compile(upstream, &behind::surroundings(settings, upstream)) {
+            algorithms.extend(plan.algorithms());
+        }
+    }
+    if !settings.signing_keys.is_empty()
+        && let Err(error) = SigningKeys::read(&settings.signing_keys, &Signer::named(&algorithms))
+    {
+        findings.push(Finding::in_key(&["signing", "keys"], error.to_string()));
     }
     let outbound = plan::outbound(settings, environment).unwrap_or_else(|fault| {
         findings
@@ -50,8 +62,22 @@ pub fn prove(settings: &Settings, environment: &BTreeMap<String, String>) -> Vec
     findings
 }
 
+/// Each rewrite by itself first, since a table stops at the first that is wrong.
+fn prove_routes(routes: &[RouteSettings], findings: &mut Vec<Finding>) {
+    let mut is_sound = true;
+    for (index, route) in routes.iter().enumerate() {
+        if let Some(Err(error)) = route.rewrite.as_ref().map(Rewrite::compile) {
+            is_sound = false;
+            findings.push(Finding::in_item("routes", index, "rewrite", error.to_string()));
+        }
+    }
+    if is_sound && let Err(error) = RouteTable::compile(routes) {
+        findings.push(Finding::in_key(&["routes"], error.to_string()));
+    }
+}
+
 /// Each own header by itself first, since a plan stops at the first that is wrong.
-fn prove_upstream(settings: &UpstreamSettings, findings: &mut Vec<Finding>) {
+fn prove_upstream(all: &Settings, settings: &UpstreamSettings, findings: &mut Vec<Finding>) {
     let mut without_headers = UpstreamSettings { headers: Vec::new(), ..settings.clone() };
     for (name, template) in &settings.headers {
         without_headers.headers = vec![(name.clone(), template.clone())];
@@ -64,9 +90,10 @@ fn prove_upstream(settings: &UpstreamSettings, findings: &mut Vec<Finding>) {
         }
     }
     without_headers.headers.clear();
-    let Err(error) = behind::upstream(&without_headers) else { return };
+    let Err(error) = behind::upstream(&without_headers, &behind::surroundings(all, settings)) else { return };
     let (key, text) = match (&error, &settings.kind) {
         (PlanError::Identity(_), _) => ("identity", error.to_string()),
+        (PlanError::Tokens(_), _) => ("token", error.to_string()),
         (PlanError::UpstreamTls { cause, .. }, UpstreamKind::Application(application)) => {
             (key_of_tls(cause, application), cause.to_string())
         }

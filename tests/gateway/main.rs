@@ -14,6 +14,7 @@
 mod support;
 
 mod access_log;
+mod assertions;
 mod attacks;
 mod bearer_answers;
 mod bearer_bound;
@@ -51,9 +52,11 @@ mod conformance_basic;
 mod conformance_config;
 mod conformance_logout;
 mod graceful_stop;
+mod identity_presets;
 mod limits;
 mod listeners;
 mod overload;
+mod path_of_the_person;
 mod peers_oauth2_proxy;
 mod provider_outage;
 mod provider_settings;
@@ -69,4 +72,5 @@ mod upstream_faults;
 mod upstream_files;
 mod upstream_paths;
 mod upstream_tls;
+mod upstream_tokens;
 mod upstreams;

@@ -132,6 +132,7 @@ fn own_issuer(name: &str, table: &Table<'_>, is_provider: bool, context: &Contex
     let timeout = table.duration("timeout", "10s", ("1s", "60s"));
     let clock_skew = table.duration("clock_skew", "60s", ("0s", "5m"));
     Some(ProviderSettings {
+        resources: Vec::new(),
         name: Arc::from(name),
         label: name.to_owned(),
         issuer: issuer?,

@@ -19,11 +19,13 @@ mod rule;
 mod rule_values;
 mod secret;
 mod session;
+mod signing;
 mod site;
 mod store;
 mod store_url;
 mod ties;
 mod tls;
+mod token;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -32,7 +34,7 @@ use super::raw::layer::Layer;
 use super::raw::node::Node;
 use super::raw::report::Report;
 use super::raw::table::Table;
-use super::settings::{Settings, UpstreamSettings};
+use super::settings::{ProviderSettings, Settings, TokenSettings, UpstreamSettings};
 
 /// What every check may look at.
 pub(super) struct Context<'c> {
@@ -57,10 +59,14 @@ pub(super) fn settings(root: &Node, context: &Context<'_>) -> Option<Settings> {
     let session = session::session(&table, &limits, context);
     let providers = provider::providers(&table, context);
     let bearers = bearer::bearers(&table, &providers, context);
-    let upstreams = upstream::upstreams(&table, context.report);
+    let signing_keys = signing::keys(&table, context);
+    let upstreams = upstream::upstreams(&table, &providers, context);
     let routes = route::routes(&table, &route::Names::new(&providers, &bearers, &upstreams), &prefix);
     let upstreams: Vec<UpstreamSettings> = upstreams.into_iter().filter_map(|upstream| upstream.settings).collect();
     tls::check_use(&table, tls.as_ref(), &routes, &upstreams);
+    signing::check_use(&table, &signing_keys, &upstreams);
+    let mut providers: Vec<ProviderSettings> = providers.into_iter().filter_map(|provider| provider.settings).collect();
+    name_resources(&mut providers, &upstreams);
     let return_to_origins = site::return_to_origins(&table);
     let log = site::log(&table);
     let drain = table.duration("drain", "30s", ("0s", "1h"));
@@ -72,7 +78,8 @@ pub(super) fn settings(root: &Node, context: &Context<'_>) -> Option<Settings> {
         tls,
         trusted_proxies,
         session,
-        providers: providers.into_iter().filter_map(|provider| provider.settings).collect(),
+        signing_keys,
+        providers,
         bearer: bearers.into_iter().filter_map(|bearer| bearer.settings).collect(),
         upstreams,
         routes,
@@ -83,4 +90,19 @@ pub(super) fn settings(root: &Node, context: &Context<'_>) -> Option<Settings> {
         dangers: Vec::new(),
         warnings: Vec::new(),
     })
+}
+
+/// A provider gives tokens for a resource only when the sign-in named it (RFC 8707, section 2.1).
+fn name_resources(providers: &mut [ProviderSettings], upstreams: &[UpstreamSettings]) {
+    let mut resources: Vec<String> = Vec::new();
+    for upstream in upstreams {
+        if let TokenSettings::Resource(settings) = &upstream.token
+            && !resources.contains(&settings.resource)
+        {
+            resources.push(settings.resource.clone());
+        }
+    }
+    for provider in providers {
+        provider.resources.clone_from(&resources);
+    }
 }

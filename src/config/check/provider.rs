@@ -105,6 +105,7 @@ fn provider(name: &str, table: &Table<'_>, context: &Context<'_>) -> Option<Prov
         client_secret,
         client_authentication,
         scopes,
+        resources: Vec::new(),
         signing_algorithms,
         userinfo: userinfo.unwrap_or_else(|| preset.userinfo.into()),
         groups_claim: groups.or(preset.groups_claim).map(|claim| claim.names(&client_id)).unwrap_or_default(),

@@ -141,7 +141,7 @@ fn route(node: &Node, names: &Names<'_>, prefix: &str, root: &Table<'_>) -> Opti
         &[("redirect", SignedOut::Redirect), ("401", SignedOut::Unauthorized), ("auto", SignedOut::Auto)],
     );
     let upstream = upstream(&table, names);
-    let rewrite = rewrite::rewrite(&table, path.as_ref().map(|(path, _)| path));
+    let rewrite = rewrite::rewrite(&table, path.as_ref().map(|(path, _)| path), allow.as_ref());
     let allowances = PathAllowances {
         encoded_slash: table.flag("encoded_slash", false),
         path_parameters: table.flag("path_parameters", false),

@@ -9,13 +9,11 @@ use http::HeaderName;
 use super::address;
 use super::answer;
 use super::application;
-use super::names;
+use super::{Context, names, provider, token};
 use crate::config::raw::convert;
-use crate::config::raw::report::{Report, Wrong, nearest, printable};
+use crate::config::raw::report::{Wrong, nearest, printable};
 use crate::config::raw::table::Table;
-use crate::config::settings::{
-    FUTURE_IDENTITY_PRESETS, KNOWN_IDENTITY_PRESETS, TokenSettings, UpstreamAddress, UpstreamKind, UpstreamSettings,
-};
+use crate::config::settings::{KNOWN_IDENTITY_PRESETS, TokenSettings, UpstreamAddress, UpstreamKind, UpstreamSettings};
 
 /// Headers that belong to the message or to the gateway, and what to do instead.
 const RESERVED: [(&str, &str); 24] = [
@@ -52,7 +50,9 @@ pub(super) struct Named {
 }
 
 /// All of `[upstreams]`.
-pub(super) fn upstreams(root: &Table<'_>, report: &Report) -> Vec<Named> {
+pub(super) fn upstreams(root: &Table<'_>, providers: &[provider::Named], context: &Context<'_>) -> Vec<Named> {
+    let report = context.report;
+    let providers: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
     let found: Vec<Named> = root
         .named("upstreams")
         .into_iter()
@@ -62,7 +62,7 @@ pub(super) fn upstreams(root: &Table<'_>, report: &Report) -> Vec<Named> {
             }
             let table =
                 Table::new(&node, format!("[upstreams.{}]", printable(&name)), "upstreams.*".to_owned(), report);
-            let settings = upstream(&name, &table);
+            let settings = upstream(&name, &table, &providers, context);
             Named { name, settings }
         })
         .collect();
@@ -72,25 +72,18 @@ pub(super) fn upstreams(root: &Table<'_>, report: &Report) -> Vec<Named> {
     found
 }
 
-fn upstream(name: &str, table: &Table<'_>) -> Option<UpstreamSettings> {
+fn upstream(name: &str, table: &Table<'_>, providers: &[&str], context: &Context<'_>) -> Option<UpstreamSettings> {
     let kind = kind(table);
     let identity = table.parse("identity", "the name of a header preset", identity);
     let headers = headers(table);
-    let token = table.choice(
-        "token",
-        &[
-            ("none", TokenSettings::None),
-            ("access_token", TokenSettings::AccessToken),
-            ("id_token", TokenSettings::IdToken),
-        ],
-    );
-    let token = token.unwrap_or(TokenSettings::None);
+    let token = token::token(table, providers, context);
+    let assertion = token::assertion(table);
     let kind = kind?;
     if let UpstreamKind::Application(application) = &kind
-        && token != TokenSettings::None
+        && !matches!(token, TokenSettings::None)
         && application.addresses.iter().any(can_be_overheard)
     {
-        let wrong = Wrong::new("this upstream gets a bearer token over plain http")
+        let wrong = Wrong::new("this upstream gets a token over plain http")
             .note("write an https `url`, unless nobody can listen on the way");
         table.report().warn(table.place(if table.has("url") { "url" } else { "urls" }), wrong);
     }
@@ -100,6 +93,7 @@ fn upstream(name: &str, table: &Table<'_>) -> Option<UpstreamSettings> {
         identity: identity.unwrap_or_else(|| "portcullis".to_owned()),
         headers,
         token,
+        assertion,
     })
 }
 
@@ -112,7 +106,7 @@ fn kind(table: &Table<'_>) -> Option<UpstreamKind> {
     let application = application::application(table);
     let files = table.parse("files", "the path of a directory", directory);
     let answer = answer::answer(table);
-    let about_who = ["identity", "headers"];
+    let about_who = ["identity", "headers", "assertion"];
     let (what, meaningless): (_, Vec<&str>) =
         match (table.has("url") || table.has("urls"), table.has("files"), table.has("respond")) {
             (true, false, false) => ("an application", answer::KEYS.to_vec()),
@@ -163,9 +157,6 @@ fn identity(text: &str) -> Result<String, Wrong> {
         return Ok(text.to_owned());
     }
     let allowed = format!("allowed: {}", KNOWN_IDENTITY_PRESETS.join(", "));
-    if FUTURE_IDENTITY_PRESETS.contains(&text) {
-        return Err(Wrong::new(format!("the header preset `{text}` is not in this release")).note(allowed));
-    }
     let mut wrong = Wrong::new(format!("`{}` is no header preset", printable(text)));
     if let Some(near) = nearest(text, KNOWN_IDENTITY_PRESETS.iter().copied()) {
         wrong = wrong.note(format!("did you mean \"{near}\"?"));
@@ -203,7 +194,7 @@ fn headers(table: &Table<'_>) -> Vec<(HeaderName, String)> {
     headers
 }
 
-fn header_name(text: &str) -> Result<HeaderName, Wrong> {
+pub(super) fn header_name(text: &str) -> Result<HeaderName, Wrong> {
     let name = HeaderName::try_from(text).map_err(|_| {
         Wrong::new(format!("`{}` is no name of a header", printable(text))).note("write it like \"X-Team\"")
     })?;

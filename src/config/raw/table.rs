@@ -206,6 +206,18 @@ impl<'r> Table<'r> {
         Self::new(&node, format!("[{key}]"), pattern, self.report)
     }
 
+    /// The table at `key`, which the list of all keys calls `pattern`.
+    pub(in crate::config) fn table_as(&self, key: &'static str, pattern: &str) -> Self {
+        let empty = Node { content: Content::Table(BTreeMap::new()), place: self.place.clone(), loose: false };
+        let node = self.node(key).cloned().unwrap_or(empty);
+        Self::new(&node, format!("`{key}`"), pattern.to_owned(), self.report)
+    }
+
+    /// Its own place.
+    pub(in crate::config) fn here(&self) -> Place {
+        self.place.clone()
+    }
+
     /// The entries of a table whose keys are names of the operator's own.
     pub(in crate::config) fn named(&self, key: &'static str) -> Vec<(String, Node)> {
         let Some(node) = self.node(key) else { return Vec::new() };

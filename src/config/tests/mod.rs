@@ -6,6 +6,7 @@ mod mistakes;
 mod reference;
 mod secrets;
 mod syntax;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The little DER that the provider needs: the numbers of an RSA key, and a certificate that vouches for itself.
+//! The little DER that the provider writes: a certificate that vouches for itself.
 
 use std::io;
 
@@ -15,30 +15,6 @@ const SET: u8 = 0x31;
 const SHA256_WITH_RSA: [u8; 13] = [0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b, 0x05, 0x00];
 /// `id-at-commonName` (RFC 5280, appendix A.1).
 const COMMON_NAME: [u8; 5] = [0x06, 0x03, 0x55, 0x04, 0x03];
-
-/// Modulus and exponent of an `RSAPublicKey` (RFC 8017, appendix A.1.1), big-endian, without leading zeros.
-pub(crate) fn rsa_public(der: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (outer, _) = read(SEQUENCE, der)?;
-    let (modulus, rest) = read(INTEGER, outer)?;
-    let (exponent, _) = read(INTEGER, rest)?;
-    let strip = |number: &'_ [u8]| number.iter().position(|byte| *byte != 0);
-    Some((modulus.get(strip(modulus)?..)?, exponent.get(strip(exponent)?..)?))
-}
-
-/// The content of the element that `der` begins with, and what follows it.
-fn read(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (&found, rest) = der.split_first()?;
-    let (&first, rest) = rest.split_first()?;
-    if found != tag {
-        return None;
-    }
-    if first < 0x80 {
-        return rest.split_at_checked(usize::from(first));
-    }
-    let (length, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-    let length = length.iter().try_fold(0_usize, |sum, byte| sum.checked_mul(256)?.checked_add(usize::from(*byte)))?;
-    rest.split_at_checked(length)
-}
 
 fn write(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let content = parts.concat();
@@ -73,6 +49,7 @@ pub(crate) fn own_certificate(key: &Key) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
     use crate::demo::provider::options::SigningAlgorithm;
+    use crate::jose::der::read;
 
     #[test]
     fn lengths_are_written_in_their_shortest_form() {

@@ -15,9 +15,9 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value, json};
 
 use crate::base::random;
-use crate::demo::provider::der;
 use crate::demo::provider::guard;
 use crate::demo::provider::options::SigningAlgorithm;
+use crate::jose::der;
 
 /// One signing key.
 pub(crate) struct Key {

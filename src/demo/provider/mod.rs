@@ -43,6 +43,7 @@ mod store;
 mod tests;
 mod token;
 mod transport;
+mod upstream_tokens;
 mod userinfo;
 
 /// A running development provider. It stops when it is dropped.

@@ -19,6 +19,7 @@ use crate::demo::provider::misbehaviour::Misbehaviour;
 use crate::demo::provider::options::Client;
 use crate::demo::provider::route::Asked;
 use crate::demo::provider::store::Grant;
+use crate::demo::provider::upstream_tokens;
 
 /// `/token`.
 pub(crate) async fn token(state: &Arc<State>, asked: &Asked) -> Answer {
@@ -28,6 +29,9 @@ pub(crate) async fn token(state: &Arc<State>, asked: &Asked) -> Answer {
     });
     if let Some((error, description)) = refusals.first() {
         return json(StatusCode::BAD_REQUEST, &json!({"error": error, "error_description": description}));
+    }
+    if let Some(answer) = upstream_tokens::answer(state, asked) {
+        return answer.unwrap_or_else(|fault| fault.answer());
     }
     let (client, grant) = match redeem(state, asked) {
         Ok(found) => found,

@@ -71,9 +71,11 @@ impl Denial {
     pub const fn of_no_use(problem: &TokenProblem) -> Self {
         let reason = match problem {
             TokenProblem::Bound => "the token is bound to the caller, and the application behind can't use it",
-            TokenProblem::Missing(_) | TokenProblem::Expired | TokenProblem::Unwritable(_) => {
-                "the application behind asks for an ID token, which comes with a sign-in alone"
-            }
+            TokenProblem::Missing(_)
+            | TokenProblem::Expired
+            | TokenProblem::Unwritable(_)
+            | TokenProblem::Unsigned
+            | TokenProblem::TooLarge => "the application behind asks for an ID token, which comes with a sign-in alone",
         };
         Self::new(StatusCode::FORBIDDEN, None, reason, Scheme::Bearer)
     }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::config::settings::{PathAllowances, PathPattern, RouteSettings, SignedOut};
-use crate::forward::rewrite::Rewrite;
+use crate::forward::rewrite::{Rewrite, RewriteError};
 use crate::gate::bearer::Acceptance;
 use crate::http::path::CanonicalPath;
 use crate::policy::rule::Rule;
@@ -63,6 +63,22 @@ pub struct RouteTie {
     pub second: Arc<str>,
 }
 
+/// Why routes can't be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum RouteError {
+    /// Two of them tie.
+    #[error(transparent)]
+    Tie(#[from] RouteTie),
+    /// What is to become of a path can't be read.
+    #[error("the `rewrite` of the route `{route}`: {cause}")]
+    Rewrite {
+        /// The route.
+        route: Arc<str>,
+        /// What is wrong.
+        cause: RewriteError,
+    },
+}
+
 /// What a lookup found.
 #[derive(Clone, Debug)]
 pub enum Lookup<'t> {
@@ -91,8 +107,8 @@ impl RouteTable {
     /// Compiles the routes of a config.
     ///
     /// # Errors
-    /// When two routes tie.
-    pub fn compile(settings: &[RouteSettings]) -> Result<Self, RouteTie> {
+    /// When two routes tie, or a rewrite means nothing.
+    pub fn compile(settings: &[RouteSettings]) -> Result<Self, RouteError> {
         let mut table = Self::default();
         for setting in settings {
             let index = table.routes.len();
@@ -102,15 +118,17 @@ impl RouteTable {
             };
             let tie = tree.slot(&setting.path).add(index, setting.methods.as_deref());
             if let Some(first) = tie.and_then(|first| table.routes.get(first)) {
-                return Err(RouteTie { first: Arc::clone(&first.name), second: Arc::clone(&setting.name) });
+                return Err(RouteTie { first: Arc::clone(&first.name), second: Arc::clone(&setting.name) }.into());
             }
+            let rewrite = setting.rewrite.as_ref().map(Rewrite::compile).transpose();
+            let rewrite = rewrite.map_err(|cause| RouteError::Rewrite { route: Arc::clone(&setting.name), cause })?;
             table.routes.push(Arc::new(Route {
                 name: Arc::clone(&setting.name),
                 rule: Rule::compile(&setting.allow, &setting.deny),
                 report_only: setting.report_only,
                 signed_out: setting.signed_out,
                 upstream: setting.upstream,
-                rewrite: setting.rewrite.as_ref().map(Rewrite::compile),
+                rewrite,
                 allowances: setting.allowances,
                 body_bytes: setting.body_bytes,
                 bearer: Acceptance::compile(setting),

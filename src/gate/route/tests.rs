@@ -147,7 +147,7 @@ fn ties_are_an_error() {
     assert!(RouteTable::compile(&[any("/a"), any("/a")]).is_err());
     let overlapping = [setting(None, "/a", &[Method::GET]), setting(None, "/a", &[Method::PUT, Method::GET])];
     let tie = RouteTable::compile(&overlapping).unwrap_err();
-    assert_eq!((&*tie.first, &*tie.second), ("- /a [GET]", "- /a [PUT, GET]"));
+    assert!(matches!(tie, RouteError::Tie(tie) if (&*tie.first, &*tie.second) == ("- /a [GET]", "- /a [PUT, GET]")));
     assert!(RouteTable::compile(&[any("/a"), any("/a/*"), setting(Some("h"), "/a", &[])]).is_ok());
     assert!(RouteTable::compile(&[any("/a"), setting(None, "/a", &[Method::GET])]).is_ok());
     assert!(RouteTable::compile(&[setting(None, "/a", &[Method::GET, Method::GET])]).is_ok());

@@ -38,7 +38,16 @@ pub(super) fn begin(
     let parameters = parameters(&settings.authorization_parameters, &begin.parameters);
     let url = library::authorization_url(settings, metadata, &pending, &parameters)
         .map_err(|library::Unreadable| Problem::RedirectUri)?;
-    Ok((url, pending))
+    Ok((with_resources(url, &settings.resources), pending))
+}
+
+/// The URL with the resources that tokens will be asked for (RFC 8707, section 2.1): a parameter that may come several times.
+fn with_resources(mut url: String, resources: &[String]) -> String {
+    for resource in resources {
+        url.push_str("&resource=");
+        url.extend(url::form_urlencoded::byte_serialize(resource.as_bytes()));
+    }
+    url
 }
 
 /// What the answer to a request must match.
@@ -122,6 +131,18 @@ mod tests {
         assert_eq!((pending.state.len(), pending.nonce.len(), pending.verifier.len()), (43, 43, 43));
         let (_, again) = begun(&[], &[]);
         assert!(again.state != pending.state && again.nonce != pending.nonce && again.verifier != pending.verifier);
+    }
+
+    #[test]
+    fn every_resource_is_named() {
+        let mut settings = settings("https://idp.example");
+        settings.resources = vec!["https://api.example/a?b=c&d".to_owned(), "urn:x".to_owned()];
+        let asked = Begin { redirect_uri: "https://app.example/cb".to_owned(), parameters: Vec::new() };
+        let (url, _) = begin(&settings, &metadata("https://idp.example"), &asked).unwrap();
+        let query = query(&url);
+        let named: Vec<&str> =
+            query.iter().filter(|(name, _)| name == "resource").map(|(_, value)| value.as_str()).collect();
+        assert_eq!(named, ["https://api.example/a?b=c&d", "urn:x"]);
     }
 
     #[test]

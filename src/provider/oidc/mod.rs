@@ -9,6 +9,7 @@ mod client_auth;
 mod departure;
 mod discovery;
 mod end_session;
+mod grant;
 mod id_token;
 mod known;
 mod library;
@@ -43,6 +44,7 @@ use crate::provider::{
 };
 use crate::session::flow::Pending;
 use crate::session::model::{Granted, Session, Tokens};
+use crate::token::grant::{Fetched, Grant};
 
 /// How long what was read stays before it is read anew.
 const FRESH: Duration = Duration::from_hours(1);
@@ -207,6 +209,11 @@ impl OpenIdProvider {
             now: self.clock.now(),
             skew: self.settings.clock_skew,
         }
+    }
+
+    pub(super) async fn grant(&self, grant: &Grant) -> Result<Fetched, ProviderFault> {
+        let known = self.book.get().await?;
+        grant::ask(&self.settings, self.book.calls(), &known.metadata, grant, &self.clock).await
     }
 
     pub(super) fn end_session(&self, hint: Option<&str>, return_to: &str, state: &str) -> Option<String> {

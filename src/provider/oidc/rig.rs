@@ -40,6 +40,7 @@ pub(super) fn settings(issuer: &str) -> ProviderSettings {
         client_secret: Some(SecretSource::Inline(SecretString::from(SECRET.to_owned()))),
         client_authentication: ClientAuthentication::Basic,
         scopes: vec!["openid".to_owned(), "email".to_owned()],
+        resources: Vec::new(),
         signing_algorithms: vec!["RS256".to_owned(), "ES256".to_owned()],
         userinfo: UserInfo::Never,
         groups_claim: vec!["groups".to_owned()],
