@@ -1,4 +1,5 @@
-//! Micro-benchmarks of the steps that every request takes: open a session, find its route among 10,000, decide, dress.
+//! Micro-benchmarks of the steps that every request takes: open a session, find its route among 10,000, decide, dress; over HTTP/2
+//! look at its frames.
 //!
 //! `cargo bench --bench micro`. Each line is the middle of many batches, in nanoseconds a call, with the least and the greatest
 //! batch. Compare two versions on one quiet machine; for a figure that hardly moves, use `benches/instructions`.
@@ -26,6 +27,7 @@ use portcullis::identity::headers::IdentityHeaders;
 use portcullis::identity::principal::Principal;
 use portcullis::policy::asker::Asker;
 use portcullis::seal::keyring::Keyring;
+use portcullis::server::guard::Guard;
 use portcullis::session::cookie::{Reading, SessionCookies};
 use portcullis::session::model::{Session, Tokens};
 use serde_json::json;
@@ -47,6 +49,7 @@ fn main() -> Outcome {
     open_a_session()?;
     find_the_route()?;
     decide_by_a_rule()?;
+    look_at_frames()?;
     dress()
 }
 
@@ -224,6 +227,7 @@ fn upstream(identity: &str) -> Result<UpstreamSettings, Box<dyn Error>> {
             response_timeout: Duration::from_mins(1),
             idle_timeout: Duration::from_mins(1),
             max_idle: 256,
+            max_requests: None,
             client_cert_header: false,
         })),
         identity: identity.to_owned(),
@@ -231,4 +235,50 @@ fn upstream(identity: &str) -> Result<UpstreamSettings, Box<dyn Error>> {
         token: TokenSettings::None,
         assertion: None,
     })
+}
+
+/// A request of fifteen fields as a browser sends it again and again: two are written out, the others stand in the tables.
+fn look_at_frames() -> Outcome {
+    let mut guard = Guard::new(true);
+    let entry = literal(0x40, &[b"x-a-field-of-a-browser", &[b'v'; 30]]);
+    let (path, cookie) = (literal(0x04, &[&[b'p'; 40]]), literal(0x00, &[b"cookie", &[b'c'; 100]]));
+    let known = [0xbe, 0xbf, 0xc0, 0xc1, 0xc2, 0xc3, 0xc4, 0xc5, 0xc6, 0xc7, 0xc8];
+    let (entries, again) = (entry.repeat(13), [&[0x82, 0x87][..], &path, &known, &cookie].concat());
+    let frame = |block: &[u8]| -> Result<Vec<u8>, Box<dyn Error>> {
+        let [_, _, high, low] = u32::try_from(block.len())?.to_be_bytes();
+        Ok([&[0, high, low, 1, 5, 0, 0, 0, 1], block].concat())
+    };
+    let mut first = frame(&entries)?;
+    let mut next = frame(&again)?;
+    if guard.inspect(&mut first) != first.len() {
+        return Err("the first request is not let pass".into());
+    }
+    let mut stream: u32 = 1;
+    let mut ask = || {
+        stream = (stream + 2) & 0x7fff_ffff;
+        if let Some(number) = next.get_mut(5..9) {
+            number.copy_from_slice(&stream.to_be_bytes());
+        }
+        guard.inspect(&mut next)
+    };
+    if ask() == 0 {
+        return Err("the next request is not let pass".into());
+    }
+    measure("look at a request over HTTP/2", ask)?;
+    let mut guard = Guard::new(true);
+    let mut data = vec![b'x'; 9 + 16_384];
+    if let Some(header) = data.get_mut(..9) {
+        header.copy_from_slice(&[0, 0x40, 0, 0, 0, 0, 0, 0, 1]);
+    }
+    measure("look at 16 KiB of a body over HTTP/2", || guard.inspect(&mut data))
+}
+
+/// A field that is written out, by its first byte and its texts, each shorter than 127 bytes (RFC 7541, section 6.2).
+fn literal(first: u8, texts: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    for text in texts {
+        bytes.push(u8::try_from(text.len()).unwrap_or(0));
+        bytes.extend_from_slice(text);
+    }
+    bytes
 }

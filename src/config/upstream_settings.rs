@@ -83,6 +83,8 @@ pub struct ApplicationSettings {
     pub idle_timeout: Duration,
     /// Unused connections that one worker keeps to one address.
     pub max_idle: usize,
+    /// Requests over one connection, after which it is replaced; any number when absent.
+    pub max_requests: Option<NonZeroU32>,
     /// Whether it gets the certificate that the client showed, in `Client-Cert` (RFC 9440).
     pub client_cert_header: bool,
 }

@@ -144,17 +144,18 @@ mod tests {
     use crate::forward::health::Ejection;
     use crate::forward::patience::Waiting;
     use crate::net::dial::{Dial, Target};
-    use crate::net::pool::Pool;
+    use crate::net::pool::{Keep, Pool};
 
     fn upstream(count: usize, balance: Balance) -> Upstream {
         let place = |number: usize| {
             let target = Target::Unix(format!("/nowhere/{number}").into());
             let dial = Dial { target, tls: None, protocol: UpstreamProtocol::Auto, timeout: Duration::from_secs(1) };
             let ejection = Ejection { after: NonZeroU32::new(1), first: Duration::from_hours(1) };
+            let keep = Keep { idle_timeout: Duration::from_secs(1), max_idle: 1, max_requests: None };
             Place {
                 address: Address {
                     upstream: Arc::from("app"),
-                    pool: Pool::new(dial, Duration::from_secs(1), 1),
+                    pool: Pool::new(dial, keep),
                     response_timeout: Duration::from_secs(1),
                     waiting: Waiting::default(),
                 },

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{TE, UPGRADE};
-use http::{HeaderValue, Request, Response};
+use http::header::{AUTHORIZATION, TE, UPGRADE};
+use http::{HeaderMap, HeaderValue, Request, Response};
 
 use super::http2;
 use super::patience::Waiting;
@@ -157,8 +157,12 @@ impl Address {
             Ok(lease) => lease,
             Err(cause) => return Err(self.unreachable(cause, request)),
         };
+        let is_pinned = authenticates_connection(request.headers());
         let mut may_repeat = true;
         loop {
+            if is_pinned {
+                lease.spend();
+            }
             let (spare, te) = self.adapt(&mut request, &lease);
             let NoAnswer { fault: cause, unsent } = match lease.send(request, added).await {
                 Ok(response) => return Ok((response, lease)),
@@ -219,5 +223,37 @@ impl Address {
             Some(Fault::SessionOver) => UpstreamFault::SessionOver,
             None => UpstreamFault::Broken { upstream: Arc::clone(&self.upstream), cause },
         }
+    }
+}
+
+/// Whether the request signs in the connection that it comes over, as some schemes do: an application may then take all that follows
+/// on it for the same person's (RFC 4559, section 6; NTLM).
+fn authenticates_connection(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(AUTHORIZATION) else { return false };
+    let scheme = value.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
+    [&b"NTLM"[..], b"Negotiate"].iter().any(|pinning| scheme.eq_ignore_ascii_case(pinning))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn schemes_that_sign_in_a_connection_are_known() {
+        for (value, pinned) in [
+            ("NTLM TlRMTVNTUAAB", true),
+            ("ntlm", true),
+            ("Negotiate YII=", true),
+            ("Basic eA==", false),
+            ("Bearer NTLM", false),
+            ("Negotiated x", false),
+            ("", false),
+        ] {
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static(value))]);
+            assert_eq!(authenticates_connection(&headers), pinned, "{value}");
+        }
+        assert!(!authenticates_connection(&HeaderMap::new()));
     }
 }

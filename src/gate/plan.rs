@@ -19,7 +19,7 @@ use crate::forward::patience::Waiting;
 use crate::forward::send::Address;
 use crate::identity::headers::IdentityHeaders;
 use crate::net::dial::Dial;
-use crate::net::pool::Pool;
+use crate::net::pool::{Keep, Pool};
 use crate::provider::ProviderFault;
 use crate::token::plan::TokenPlan;
 use crate::token::vault::Vault;
@@ -80,10 +80,8 @@ pub struct ApplicationPlan {
     pub pass_host: bool,
     /// Bound on the time until the head of its answer.
     pub response_timeout: Duration,
-    /// How long an unused connection to it is kept.
-    pub idle_timeout: Duration,
-    /// Unused connections that one worker keeps to one address.
-    pub max_idle: usize,
+    /// Which connections one worker keeps to one address.
+    pub keep: Keep,
 }
 
 /// One address of an application.
@@ -102,7 +100,7 @@ impl ApplicationPlan {
         let places = self.addresses.iter().map(|address| Place {
             address: Address {
                 upstream: Arc::clone(name),
-                pool: Pool::new(address.dial.clone(), self.idle_timeout, self.max_idle),
+                pool: Pool::new(address.dial.clone(), self.keep),
                 response_timeout: self.response_timeout,
                 waiting: Waiting::default(),
             },

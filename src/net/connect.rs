@@ -14,6 +14,7 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::Host;
@@ -63,7 +64,10 @@ pub async fn tcp(host: &Host, port: u16, reach: Reach, limit: Duration) -> Resul
     let attempt = async {
         let addresses = resolve(host, port).await?;
         check(&addresses, reach)?;
-        connect_to_any(&addresses, limit).await
+        connect_to_any(&addresses, limit).await.map_err(|cause| match cause.kind() {
+            io::ErrorKind::TimedOut => ConnectFault::Timeout,
+            _ => ConnectFault::Connect(cause),
+        })
     };
     tokio::time::timeout(limit, attempt).await.map_err(|_| ConnectFault::Timeout)?
 }
@@ -123,19 +127,25 @@ fn check(addresses: &[SocketAddr], reach: Reach) -> Result<(), ConnectFault> {
     }
 }
 
-/// Tries one address after the other; each gets an equal share of the time that is left.
-async fn connect_to_any(addresses: &[SocketAddr], limit: Duration) -> Result<TcpStream, ConnectFault> {
-    let share = limit / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
-    let mut last = ConnectFault::Timeout;
-    for address in addresses {
+/// Connects to the first of `addresses` that answers, one after the other. Each gets an equal share of the time that is left of
+/// `limit`, so that one which swallows what it is sent leaves time for the others.
+///
+/// # Errors
+/// With what the last one failed by; `TimedOut` when its time was over, or there is no address.
+pub async fn connect_to_any(addresses: &[SocketAddr], limit: Duration) -> io::Result<TcpStream> {
+    let deadline = Instant::now() + limit;
+    let mut last = io::ErrorKind::TimedOut.into();
+    for (tried, address) in addresses.iter().enumerate() {
+        let others = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+        let share = deadline.saturating_duration_since(Instant::now()) / others;
         match tokio::time::timeout(share, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 // Best effort: a socket without it only answers a little later.
                 let _nodelay = stream.set_nodelay(true);
                 return Ok(stream);
             }
-            Ok(Err(cause)) => last = ConnectFault::Connect(cause),
-            Err(_) => last = ConnectFault::Timeout,
+            Ok(Err(cause)) => last = cause,
+            Err(_) => last = io::ErrorKind::TimedOut.into(),
         }
     }
     Err(last)
@@ -278,6 +288,27 @@ mod tests {
         ] {
             assert!(is_public(public.parse().unwrap()), "{public}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_swallows_what_it_is_sent_leaves_time_for_the_others() {
+        use socket2::{Domain, Socket, Type};
+        let full = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        full.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        full.listen(0).unwrap();
+        let dead = full.local_addr().unwrap().as_socket().unwrap();
+        // Once its queue is full it answers nobody.
+        let mut queue = Vec::new();
+        while let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(dead)).await {
+            queue.push(stream);
+        }
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let alive = listener.local_addr().unwrap();
+        let limit = Duration::from_millis(600);
+        let stream = connect_to_any(&[dead, dead, alive], limit).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), alive);
+        let fault = connect_to_any(&[dead], limit).await.unwrap_err();
+        assert_eq!(fault.kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test]

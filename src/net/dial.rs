@@ -2,15 +2,18 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
+use tokio::time::Instant;
 use tokio_rustls::{TlsConnector, TlsStream};
 
+use super::connect::connect_to_any;
 use super::stream::Stream;
 use super::tls_client::{HTTP1, HTTP2};
 use crate::config::settings::UpstreamProtocol;
@@ -25,7 +28,7 @@ pub struct Dial {
     pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     /// What is spoken over the connection.
     pub protocol: UpstreamProtocol,
-    /// Bound on the whole: lookup, connection and TLS handshake.
+    /// Bound on the whole: lookup, connection and TLS handshake. A name's addresses are tried one after the other, each for its share.
     pub timeout: Duration,
 }
 
@@ -112,8 +115,9 @@ impl Dial {
             Target::Tcp { host, port } => (host.as_str(), *port),
             Target::Unix(path) => return Ok(Stream::Unix(UnixStream::connect(path).await?)),
         };
-        let tcp = TcpStream::connect((host, port)).await?;
-        tcp.set_nodelay(true)?;
+        let begun = Instant::now();
+        let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
+        let tcp = connect_to_any(&addresses, self.timeout.saturating_sub(begun.elapsed())).await?;
         let Some((config, name)) = &self.tls else {
             return Ok(Stream::Tcp(tcp));
         };

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -39,6 +40,8 @@ where
     /// Gone once the connection has ended.
     connection: Rc<RefCell<Option<Driven<B>>>>,
     streams: Cell<usize>,
+    /// How many exchanges may still begin; any number when absent.
+    left: Cell<Option<u32>>,
     /// Whether it takes no new exchange, though those under way may go on (RFC 9113, section 6.8).
     retired: Cell<bool>,
     /// When the last exchange ended.
@@ -51,8 +54,8 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// Begins to speak HTTP/2 over `stream`.
-    pub(super) async fn begin(stream: Stream) -> hyper::Result<Rc<Self>> {
+    /// Begins to speak HTTP/2 over `stream`, for `max_requests` exchanges.
+    pub(super) async fn begin(stream: Stream, max_requests: Option<NonZeroU32>) -> hyper::Result<Rc<Self>> {
         let (sender, connection) = http2::Builder::new(Local)
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
@@ -75,6 +78,7 @@ where
             sender,
             connection,
             streams: Cell::new(0),
+            left: Cell::new(max_requests.map(NonZeroU32::get)),
             retired: Cell::new(false),
             since: Cell::new(clock::instant()),
         }))
@@ -87,6 +91,9 @@ where
             return None;
         }
         self.streams.set(self.streams.get() + 1);
+        let left = self.left.get().map(|left| left.saturating_sub(1));
+        self.left.set(left);
+        self.retired.set(left == Some(0));
         Some(Place { connection: Rc::clone(self), sender: self.sender.clone() })
     }
 }

@@ -7,6 +7,7 @@
 //!    used up, and by one visitor at a time, since those who wait for it can share it.
 
 use std::cell::{Cell, RefCell};
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
@@ -32,8 +33,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     dial: Dial,
-    idle_timeout: Duration,
-    max_idle: usize,
+    keep: Keep,
     idle: RefCell<Vec<Idle>>,
     shared: RefCell<Vec<Rc<Multiplexed<B>>>>,
     /// Whether the upstream speaks HTTP/2, as far as that is known.
@@ -41,9 +41,21 @@ where
     turn: Turn,
 }
 
+/// Which connections are kept for the next exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// How long one that nobody uses is.
+    pub idle_timeout: Duration,
+    /// How many of HTTP/1.1 that nobody uses are.
+    pub max_idle: usize,
+    /// After how many exchanges one is replaced; never when absent.
+    pub max_requests: Option<NonZeroU32>,
+}
+
 struct Idle {
     connection: Box<Connection>,
     since: Instant,
+    served: u32,
 }
 
 /// Whose turn it is to open a connection that others can share.
@@ -61,7 +73,8 @@ where
 {
     way: Way<B>,
     home: Weak<Pool<B>>,
-    reused: bool,
+    /// How many exchanges it has served before; of a shared one, whether any.
+    served: u32,
 }
 
 enum Way<B: Body + 'static>
@@ -114,9 +127,8 @@ where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// An empty pool that connects by `dial`, keeps at most `max_idle` connections of HTTP/1.1 that nobody uses, and closes what was
-    /// unused for `idle_timeout`.
-    pub fn new(dial: Dial, idle_timeout: Duration, max_idle: usize) -> Rc<Self> {
+    /// An empty pool that connects by `dial`.
+    pub fn new(dial: Dial, keep: Keep) -> Rc<Self> {
         let speaks_http2 = match dial.protocol {
             UpstreamProtocol::Http1 => Some(false),
             UpstreamProtocol::Http2 => Some(true),
@@ -125,8 +137,7 @@ where
         };
         Rc::new(Self {
             dial,
-            idle_timeout,
-            max_idle,
+            keep,
             idle: RefCell::default(),
             shared: RefCell::default(),
             speaks_http2: Cell::new(speaks_http2),
@@ -170,8 +181,8 @@ where
     /// # Errors
     /// When a new one can't be made.
     pub async fn lend_http1(self: &Rc<Self>) -> Result<Lease<B>, PoolError> {
-        if let Some(connection) = self.take_idle() {
-            return Ok(self.alone(connection, true));
+        if let Some(lease) = self.take_idle() {
+            return Ok(lease);
         }
         if self.dial.protocol == UpstreamProtocol::Http1 {
             return Box::pin(self.connect()).await;
@@ -190,11 +201,11 @@ where
         if !is_http2 {
             return Ok(self.begin_http1(stream));
         }
-        let connection = Multiplexed::begin(stream).await.map_err(PoolError::Handshake)?;
+        let connection = Multiplexed::begin(stream, self.keep.max_requests).await.map_err(PoolError::Handshake)?;
         // An upstream that allows no stream at all is as good as none.
         let place = connection.enter().ok_or_else(|| self.closed_at_once())?;
         self.shared.borrow_mut().push(connection);
-        Ok(Lease { way: Way::Shared(place, None), home: Rc::downgrade(self), reused: false })
+        Ok(Lease { way: Way::Shared(place, None), home: Rc::downgrade(self), served: 0 })
     }
 
     /// Another connection in place of one that did not take a request: never the same one.
@@ -218,24 +229,24 @@ where
         self.idle.borrow_mut().retain_mut(|kept| self.is_fresh(kept, now));
         self.shared
             .borrow_mut()
-            .retain(|connection| !connection.is_over() && !connection.is_stale(now, self.idle_timeout));
+            .retain(|connection| !connection.is_over() && !connection.is_stale(now, self.keep.idle_timeout));
     }
 
     fn begin_http1(self: &Rc<Self>, stream: Stream) -> Lease<B> {
-        self.alone(Box::new(Connection::new(stream)), false)
+        self.alone(Box::new(Connection::new(stream)), 0)
     }
 
-    fn alone(self: &Rc<Self>, connection: Box<Connection>, reused: bool) -> Lease<B> {
-        Lease { way: Way::Alone(connection), home: Rc::downgrade(self), reused }
+    fn alone(self: &Rc<Self>, connection: Box<Connection>, served: u32) -> Lease<B> {
+        Lease { way: Way::Alone(connection), home: Rc::downgrade(self), served }
     }
 
     fn take(self: &Rc<Self>) -> Option<Lease<B>> {
         if self.speaks_http2.get() != Some(false)
             && let Some(place) = self.take_place()
         {
-            return Some(Lease { way: Way::Shared(place, None), home: Rc::downgrade(self), reused: true });
+            return Some(Lease { way: Way::Shared(place, None), home: Rc::downgrade(self), served: 1 });
         }
-        self.take_idle().map(|connection| self.alone(connection, true))
+        self.take_idle()
     }
 
     /// The first connection that has room: those after it age out.
@@ -245,19 +256,19 @@ where
         shared.iter().find_map(Multiplexed::enter)
     }
 
-    fn take_idle(&self) -> Option<Box<Connection>> {
+    fn take_idle(self: &Rc<Self>) -> Option<Lease<B>> {
         let now = clock::instant();
         let mut idle = self.idle.borrow_mut();
         while let Some(mut kept) = idle.pop() {
             if self.is_fresh(&mut kept, now) {
-                return Some(kept.connection);
+                return Some(self.alone(kept.connection, kept.served));
             }
         }
         None
     }
 
     fn is_fresh(&self, kept: &mut Idle, now: Instant) -> bool {
-        now.duration_since(kept.since) < self.idle_timeout && kept.connection.is_quiet()
+        now.duration_since(kept.since) < self.keep.idle_timeout && kept.connection.is_quiet()
     }
 
     fn closed_at_once(&self) -> PoolError {
@@ -357,7 +368,12 @@ where
 
     /// Whether it has served before: only then can the upstream have closed it unseen.
     pub const fn is_reused(&self) -> bool {
-        self.reused
+        self.served > 0
+    }
+
+    /// Makes sure that a connection of HTTP/1.1 serves nobody else.
+    pub fn spend(&mut self) {
+        self.home = Weak::new();
     }
 
     /// The connection itself once the upstream changed protocols on it, and what it has sent since.
@@ -372,13 +388,14 @@ where
     pub fn give_back(self) {
         let Way::Alone(mut connection) = self.way else { return };
         let Some(home) = self.home.upgrade() else { return };
-        if !connection.is_reusable() {
+        let served = self.served.saturating_add(1);
+        if !connection.is_reusable() || home.keep.max_requests.is_some_and(|most| served >= most.get()) {
             return;
         }
         let mut idle = home.idle.borrow_mut();
-        if idle.len() < home.max_idle {
+        if idle.len() < home.keep.max_idle {
             connection.rest();
-            idle.push(Idle { connection, since: clock::instant() });
+            idle.push(Idle { connection, since: clock::instant(), served });
         }
     }
 }
@@ -389,6 +406,6 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lease").field("http2", &self.is_http2()).field("reused", &self.reused).finish_non_exhaustive()
+        f.debug_struct("Lease").field("http2", &self.is_http2()).field("served", &self.served).finish_non_exhaustive()
     }
 }

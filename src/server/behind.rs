@@ -17,6 +17,7 @@ use crate::gate::{AddressPlan, ApplicationPlan, Behind, UpstreamPlan};
 use crate::http::visit::SiteOrigin;
 use crate::identity::headers::IdentityHeaders;
 use crate::net::dial::{Dial, Target, alpn};
+use crate::net::pool::Keep;
 use crate::net::tls_client::{ClientCertificate, Trust, client_config_with};
 use crate::token::assertion::Surroundings;
 use crate::token::plan::TokenPlan;
@@ -84,8 +85,11 @@ fn application(name: &Arc<str>, settings: &ApplicationSettings) -> Result<Applic
         balance: settings.balance,
         pass_host: settings.pass_host,
         response_timeout: settings.response_timeout,
-        idle_timeout: settings.idle_timeout,
-        max_idle: settings.max_idle,
+        keep: Keep {
+            idle_timeout: settings.idle_timeout,
+            max_idle: settings.max_idle,
+            max_requests: settings.max_requests,
+        },
     })
 }
 

@@ -16,16 +16,16 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::oneshot;
 
+use super::guard::Guard;
 use super::malformed::is_malformed;
 use super::places::{Place, Share};
 use super::protocols::{self, Protocols};
 use super::registry::{Command, Entry, Phase, Progress};
-use super::streams::Streams;
-use super::wire::{Listening, Reads, Watched, Wire};
+use super::streams::{Streams, Tasks};
+use super::wire::{Listening, Watched, Wire};
 use crate::forward::upgrade::Hold;
 use crate::gate::Gate;
 use crate::http::visit::Peer;
-use crate::net::executor::Local;
 use crate::net::stream::Stream;
 
 /// How much more of a head is read than may be in it.
@@ -86,8 +86,8 @@ pub async fn serve(
     };
     // Nobody is left to tell: the connection ended, or dawdled, before it had said anything.
     let Some((is_http2, opening)) = found else { return };
-    let reads = if is_http2 { Reads::AtAnyTime } else { Reads::Requests };
-    let wire = TokioIo::new(Wire::new(stream, opening, (Arc::clone(entry.progress()), reads), seat));
+    let guard = is_http2.then(|| Box::new(Guard::new(opening.has_preface())));
+    let wire = TokioIo::new(Wire::new(stream, opening, (Arc::clone(entry.progress()), guard), seat));
     if is_http2 {
         serve_http2(gate, peer, wire, &entry, protocols).await;
     } else {
@@ -129,6 +129,10 @@ async fn serve_http1(gate: Rc<Gate>, peer: Peer, wire: TokioIo<Wire>, entry: &En
 struct Alone(Arc<Progress>);
 
 impl Listening for Alone {
+    fn broke(&self) {
+        self.0.broke();
+    }
+
     fn over(&self, _whole: bool) {
         self.0.enter(Phase::Idle);
     }
@@ -137,7 +141,7 @@ impl Listening for Alone {
 async fn serve_http2(gate: Rc<Gate>, peer: Peer, wire: TokioIo<Wire>, entry: &Entry, protocols: Protocols) {
     let remote = peer.remote;
     let facts = Rc::new(peer);
-    let streams = Streams::new(Arc::clone(entry.progress()), protocols.resets);
+    let streams = Streams::new(Arc::clone(entry.progress()), protocols.bounds);
     let counting = Rc::clone(&streams);
     let service = service_fn(move |mut request: Request<Incoming>| {
         let stream = counting.enter();
@@ -154,7 +158,7 @@ async fn serve_http2(gate: Rc<Gate>, peer: Peer, wire: TokioIo<Wire>, entry: &En
             Ok(response.map(|body| Watched::new(body, stream)))
         }
     });
-    let mut connection = pin!(builder(protocols).serve_connection(wire, service));
+    let mut connection = pin!(builder(protocols, Tasks(Rc::clone(&streams))).serve_connection(wire, service));
     let mut leaving = false;
     let mut farewell: Option<Pin<Box<tokio::time::Sleep>>> = None;
     // As over HTTP/1.1, an error here leaves nobody to tell.
@@ -164,6 +168,7 @@ async fn serve_http2(gate: Rc<Gate>, peer: Peer, wire: TokioIo<Wire>, entry: &En
                 tracing::info!(client = ?remote, "closing an HTTP/2 connection whose visitor cancels one request after the other");
                 return Poll::Ready(Ok(()));
             }
+            streams.end_stuck();
             let command = entry.poll_command(context);
             if command != Command::Serve && !leaving {
                 leaving = true;
@@ -182,9 +187,9 @@ async fn serve_http2(gate: Rc<Gate>, peer: Peer, wire: TokioIo<Wire>, entry: &En
     );
 }
 
-fn builder(protocols: Protocols) -> http2::Builder<Local> {
+fn builder(protocols: Protocols, tasks: Tasks) -> http2::Builder<Tasks> {
     let header_list = protocols.header_bytes.saturating_add(ROOM_FOR_COOKIES).saturating_add(HEADER_LIST_ROOM);
-    let mut builder = http2::Builder::new(Local);
+    let mut builder = http2::Builder::new(tasks);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(protocols.streams)

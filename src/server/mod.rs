@@ -4,6 +4,7 @@ pub mod accept;
 pub mod admin;
 pub mod behind;
 pub mod connection;
+pub mod guard;
 pub mod key_watch;
 pub mod malformed;
 pub mod notify;
@@ -154,7 +155,7 @@ const fn protocols(settings: &Settings) -> Protocols {
     Protocols {
         h2c: settings.listen.h2c,
         streams: limits.h2_streams,
-        resets: limits.h2_resets,
+        bounds: streams::Bounds { resets: limits.h2_resets, send: limits.send_timeout },
         window: limits.h2_window,
         header_bytes: limits.header_bytes,
     }

@@ -4,11 +4,12 @@ use std::io;
 
 use tokio::io::AsyncReadExt as _;
 
+use super::streams::Bounds;
 use crate::net::stream::Stream;
 use crate::net::tls_client::HTTP2;
 
 /// What a client that speaks HTTP/2 begins with (RFC 9113, section 3.4).
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What the listeners speak, and the bounds of HTTP/2.
 #[derive(Clone, Copy, Debug)]
@@ -17,8 +18,8 @@ pub struct Protocols {
     pub h2c: bool,
     /// Streams at once.
     pub streams: u32,
-    /// Streams that may be cancelled within ten seconds.
-    pub resets: u32,
+    /// What a visitor may do with them.
+    pub bounds: Bounds,
     /// Bytes that one stream may send before any of it was read.
     pub window: u32,
     /// Bytes of target and headers that the gate takes.
@@ -37,6 +38,11 @@ impl Opening {
     /// What has not been passed on yet.
     pub fn rest(&self) -> &[u8] {
         self.bytes.get(self.passed..self.length).unwrap_or_default()
+    }
+
+    /// Whether the whole preface of HTTP/2 was read.
+    pub const fn has_preface(&self) -> bool {
+        self.length == PREFACE.len()
     }
 
     /// Takes note that `count` more bytes were passed on.

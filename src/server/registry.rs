@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -56,8 +56,10 @@ pub struct Progress {
     state: AtomicU64,
     /// One more than the number of the sweep since which nothing can be written; 0 when something can.
     blocked: AtomicU64,
-    /// The same for answers that their windows hold back.
-    held_back: AtomicU64,
+    /// Whether the window of some answer holds it back.
+    holds_back: AtomicBool,
+    /// Whether an answer has broken off.
+    broken: AtomicBool,
 }
 
 impl Progress {
@@ -76,12 +78,20 @@ impl Progress {
         self.ticks.load(Ordering::Relaxed)
     }
 
-    /// Notes whether the peer takes nothing more of any answer, though the connection itself could be written to: over HTTP/2 it
-    /// says for each answer how much of it may come (RFC 9113, section 5.2).
-    pub fn holding_back(&self, all: bool) {
-        if all != (self.held_back.load(Ordering::Relaxed) != 0) {
-            self.held_back.store(if all { self.now() + 1 } else { 0 }, Ordering::Relaxed);
-        }
+    /// Notes whether some answer is held back, though the connection itself could be written to: over HTTP/2 the peer says for each
+    /// answer how much of it may come (RFC 9113, section 5.2). The connection is woken at each sweep as long as that is so.
+    pub fn holding_back(&self, some: bool) {
+        self.holds_back.store(some, Ordering::Relaxed);
+    }
+
+    /// Notes that the connection's only answer has broken off: nothing follows it.
+    pub fn broke(&self) {
+        self.broken.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the connection ends with an answer that broke off.
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
     }
 
     /// Notes whether the peer takes nothing more for now.
@@ -119,7 +129,7 @@ impl Progress {
         let stands_still = |since: &AtomicU64| {
             since.load(Ordering::Relaxed).checked_sub(1).is_some_and(|since| outlasts(since, patience.send))
         };
-        if stands_still(&self.blocked) || stands_still(&self.held_back) {
+        if stands_still(&self.blocked) {
             return true;
         }
         let (phase, since) = self.read();
@@ -166,6 +176,10 @@ impl Entry {
 
     fn tell(&self, command: Command) {
         self.command.set(command);
+        self.wake();
+    }
+
+    fn wake(&self) {
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
         }
@@ -199,7 +213,8 @@ impl Registry {
             ticks: Arc::clone(&self.ticks),
             state: AtomicU64::new(0),
             blocked: AtomicU64::new(0),
-            held_back: AtomicU64::new(0),
+            holds_back: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
         };
         progress.enter(Phase::Idle);
         let entry = Rc::new(Entry {
@@ -218,6 +233,8 @@ impl Registry {
             let Some(entry) = weak.upgrade() else { return false };
             if entry.progress.is_overdue(now, &self.patience) {
                 entry.tell(Command::Close);
+            } else if entry.progress.holds_back.load(Ordering::Relaxed) {
+                entry.wake();
             }
             true
         });

@@ -6,6 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hyper::rt::Executor;
+use tokio::task::AbortHandle;
+
 use super::registry::{Phase, Progress};
 use super::wire::Listening;
 use crate::base::clock;
@@ -17,28 +20,51 @@ const SPAN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Streams {
     progress: Arc<Progress>,
-    /// The sweeps at which the open requests began; the oldest one's age is the connection's.
-    requests: RefCell<BTreeMap<u64, u64>>,
+    /// The open requests by number; the oldest one's age is the connection's.
+    requests: RefCell<BTreeMap<u64, Request>>,
     /// Open tunnels, which may last.
     tunnels: Cell<usize>,
     /// Requests whose answer is held back by the visitor.
     held_back: Cell<usize>,
     last: Cell<u64>,
-    allowed: u32,
+    /// The request that has no task yet.
+    newest: Cell<Option<u64>>,
+    bounds: Bounds,
     resets: Cell<u32>,
     since: Cell<Option<Instant>>,
 }
 
+/// What a visitor may do with their streams.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Streams that they may cancel within ten seconds.
+    pub resets: u32,
+    /// How long an answer may stand still because nothing of it is taken.
+    pub send: Duration,
+}
+
+/// One open request.
+#[derive(Debug)]
+struct Request {
+    /// The sweep at which it began.
+    since: u64,
+    /// The sweep since which its answer is held back.
+    held_back: Option<u64>,
+    /// What answers it.
+    task: Option<AbortHandle>,
+}
+
 impl Streams {
-    /// Of a new connection, whose visitor may cancel `allowed` streams within ten seconds.
-    pub fn new(progress: Arc<Progress>, allowed: u32) -> Rc<Self> {
+    /// Of a new connection.
+    pub fn new(progress: Arc<Progress>, bounds: Bounds) -> Rc<Self> {
         Rc::new(Self {
             progress,
             requests: RefCell::default(),
             tunnels: Cell::default(),
             held_back: Cell::default(),
             last: Cell::default(),
-            allowed,
+            newest: Cell::default(),
+            bounds,
             resets: Cell::default(),
             since: Cell::default(),
         })
@@ -48,9 +74,28 @@ impl Streams {
     pub fn enter(self: &Rc<Self>) -> OpenStream {
         let number = self.last.get() + 1;
         self.last.set(number);
-        self.requests.borrow_mut().insert(number, self.progress.now());
+        self.newest.set(Some(number));
+        let request = Request { since: self.progress.now(), held_back: None, task: None };
+        self.requests.borrow_mut().insert(number, request);
         self.note();
         OpenStream { streams: Rc::clone(self), number, whole: Cell::new(false), held_back: Cell::new(false) }
+    }
+
+    /// Ends the requests whose visitor has taken nothing of the answer for too long, and leaves the others alone. What ends a
+    /// request's task resets its stream.
+    pub fn end_stuck(&self) {
+        if self.held_back.get() == 0 {
+            return;
+        }
+        let now = self.progress.now();
+        for request in self.requests.borrow().values() {
+            let waited = request.held_back.map_or(0, |since| now.saturating_sub(since));
+            if waited > self.bounds.send.as_secs()
+                && let Some(task) = &request.task
+            {
+                task.abort();
+            }
+        }
     }
 
     /// A stream may become a tunnel.
@@ -63,19 +108,16 @@ impl Streams {
     /// Whether the visitor cancels streams faster than anybody needs to: a flood of them makes work that nobody waits for
     /// (CVE-2023-44487).
     pub const fn is_flooded(&self) -> bool {
-        self.resets.get() > self.allowed
+        self.resets.get() > self.bounds.resets
     }
 
     /// Tells what the connection as a whole is doing.
     fn note(&self) {
-        let requests = self.requests.borrow();
-        match requests.first_key_value() {
-            Some((_, since)) => self.progress.enter_since(Phase::Busy, *since),
+        match self.requests.borrow().first_key_value() {
+            Some((_, request)) => self.progress.enter_since(Phase::Busy, request.since),
             None if self.tunnels.get() > 0 => self.progress.enter(Phase::Tunnel),
             None => self.progress.enter(Phase::Idle),
         }
-        let all = self.tunnels.get() == 0 && !requests.is_empty() && self.held_back.get() >= requests.len();
-        self.progress.holding_back(all);
     }
 
     fn note_reset(&self, now: Instant) {
@@ -104,9 +146,14 @@ impl OpenStream {
         if self.held_back.replace(held_back) == held_back {
             return;
         }
-        let count = &self.streams.held_back;
-        count.set(if held_back { count.get() + 1 } else { count.get().saturating_sub(1) });
-        self.streams.note();
+        let streams = &self.streams;
+        let count = streams.held_back.get();
+        let count = if held_back { count + 1 } else { count.saturating_sub(1) };
+        streams.held_back.set(count);
+        streams.progress.holding_back(count > 0);
+        if let Some(request) = streams.requests.borrow_mut().get_mut(&self.number) {
+            request.held_back = held_back.then(|| streams.progress.now());
+        }
     }
 }
 
@@ -126,11 +173,32 @@ impl Listening for OpenStream {
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        self.streams.requests.borrow_mut().remove(&self.number);
         self.hold_back(false);
+        // Dropping its task's handle ends nothing.
+        drop(self.streams.requests.borrow_mut().remove(&self.number));
         self.streams.note();
         if !self.whole.get() {
             self.streams.note_reset(clock::instant());
+        }
+    }
+}
+
+/// Runs the tasks of one connection on its own worker, and keeps a hand on those that answer requests.
+#[derive(Clone, Debug)]
+pub struct Tasks(pub Rc<Streams>);
+
+impl<F> Executor<F> for Tasks
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    fn execute(&self, task: F) {
+        let task = tokio::task::spawn_local(task);
+        // hyper starts the task of a request right after it has called the service for it.
+        if let Some(number) = self.0.newest.take()
+            && let Some(request) = self.0.requests.borrow_mut().get_mut(&number)
+        {
+            request.task = Some(task.abort_handle());
         }
     }
 }
@@ -160,8 +228,12 @@ mod tests {
         request: Some(Duration::from_secs(5)),
     };
 
-    fn streams(allowed: u32) -> Rc<Streams> {
-        Streams::new(Arc::clone(Registry::new(PATIENCE).join().progress()), allowed)
+    fn bounds(resets: u32) -> Bounds {
+        Bounds { resets, send: PATIENCE.send }
+    }
+
+    fn streams(resets: u32) -> Rc<Streams> {
+        Streams::new(Arc::clone(Registry::new(PATIENCE).join().progress()), bounds(resets))
     }
 
     fn command(entry: &Entry) -> Command {
@@ -201,36 +273,51 @@ mod tests {
         assert!(!streams.is_flooded());
     }
 
-    #[test]
-    fn a_visitor_who_takes_nothing_of_any_answer_is_closed() {
+    #[tokio::test(flavor = "current_thread")]
+    async fn an_answer_of_which_nothing_is_taken_ends_and_no_other_does() {
         let registry = Registry::new(Patience { request: None, ..PATIENCE });
         let entry = registry.join();
-        let streams = Streams::new(Arc::clone(entry.progress()), 1);
-        let (one, two) = (streams.enter(), streams.enter());
-        one.gave();
-        for _ in 0..5 {
+        let streams = Streams::new(Arc::clone(entry.progress()), bounds(1));
+        let sweep = || {
             registry.sweep();
-        }
-        assert_eq!(command(&entry), Command::Serve, "the other answer is not held back");
-        two.gave();
+            streams.end_stuck();
+        };
+        let local = tokio::task::LocalSet::new();
+        let begin = || {
+            let stream = Rc::new(streams.enter());
+            let held = Rc::clone(&stream);
+            Tasks(Rc::clone(&streams)).execute(async move {
+                let _held = held;
+                std::future::pending::<()>().await;
+            });
+            stream
+        };
+        let (stuck, moving, quiet) = {
+            let _entered = local.enter();
+            (begin(), begin(), begin())
+        };
+        stuck.gave();
         for _ in 0..3 {
-            registry.sweep();
+            moving.asked();
+            moving.gave();
+            sweep();
         }
-        two.asked();
-        two.gave();
-        for _ in 0..3 {
-            registry.sweep();
-        }
-        assert_eq!(command(&entry), Command::Serve, "some of it was taken");
-        registry.sweep();
-        assert_eq!(command(&entry), Command::Close);
+        local.run_until(tokio::task::yield_now()).await;
+        assert_eq!([&stuck, &moving, &quiet].map(Rc::strong_count), [2, 2, 2]);
+        moving.asked();
+        sweep();
+        local.run_until(tokio::task::yield_now()).await;
+        assert_eq!([&stuck, &moving, &quiet].map(Rc::strong_count), [1, 2, 2]);
+        assert_eq!(command(&entry), Command::Serve);
+        drop(stuck);
+        assert_eq!(streams.held_back.get(), 0);
     }
 
     #[test]
     fn the_oldest_request_is_what_counts_and_tunnels_last() {
         let registry = Registry::new(PATIENCE);
         let entry = registry.join();
-        let streams = Streams::new(Arc::clone(entry.progress()), 1);
+        let streams = Streams::new(Arc::clone(entry.progress()), bounds(1));
         let tunnel = streams.enter_tunnel();
         for _ in 0..10 {
             registry.sweep();

@@ -4,17 +4,28 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 
+use super::guard::Guard;
 use super::places::{Place, Share};
 use super::protocols::Opening;
 use super::registry::{Phase, Progress};
 use crate::http::body::{Body, BodyError};
 use crate::net::stream::Stream;
+
+/// The most bytes that a guard misses at once: all but one of a frame's header.
+const LONGEST_MISSING: usize = 8;
+
+/// How long a visitor has to read the last word, and how much of what they still send is read meanwhile: a connection that is closed
+/// over bytes that nobody has read is reset, and the last word with it (RFC 9112, section 9.6).
+const LAST_WORD: Duration = Duration::from_secs(1);
+const LAST_BYTES: usize = 256 * 1024;
 
 /// Whoever wants to know how an answer goes out.
 pub trait Listening {
@@ -23,6 +34,9 @@ pub trait Listening {
 
     /// The next piece is asked for.
     fn asked(&self) {}
+
+    /// There is no more of it, though it is not whole.
+    fn broke(&self) {}
 
     /// It is over: whole, or broken off by the visitor.
     fn over(&self, whole: bool);
@@ -65,6 +79,9 @@ impl<L: Listening + Unpin> HttpBody for Watched<L> {
         if let Poll::Ready(None | Some(Err(_))) = &polled {
             self.ended = true;
         }
+        if let Poll::Ready(Some(Err(_))) = &polled {
+            self.listening.broke();
+        }
         // Trailers are the last frame, and nobody asks for one more.
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && frame.is_trailers()
@@ -83,48 +100,122 @@ impl<L: Listening + Unpin> HttpBody for Watched<L> {
     }
 }
 
-/// What the first byte that comes on an idle connection means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reads {
-    /// A request begins.
-    Requests,
-    /// Nothing: HTTP/2 sends frames between requests too.
-    AtAnyTime,
-}
-
 /// A visitor's stream, which begins with what was read of it already. It tells when a request begins, and when nothing of an answer
 /// is taken.
 pub struct Wire {
     stream: Stream,
     opening: Opening,
     progress: Arc<Progress>,
-    reads: Reads,
+    /// Of HTTP/2, where the first byte on an idle connection begins no request: frames come between requests too.
+    guard: Option<Box<Guard>>,
+    lingering: Option<Box<Lingering>>,
     _seat: (Place, Share),
 }
 
+/// A connection of HTTP/2 that has said its last word.
+struct Lingering {
+    over: Pin<Box<Sleep>>,
+    left: usize,
+}
+
 impl Wire {
-    /// A stream that tells `progress`, and holds `seat` until it ends.
+    /// A stream that tells `progress`, and holds `seat` until it ends. `guard` looks at what is read after the opening.
     pub fn new(
         stream: Stream,
         opening: Opening,
-        (progress, reads): (Arc<Progress>, Reads),
+        (progress, guard): (Arc<Progress>, Option<Box<Guard>>),
         seat: (Place, Share),
     ) -> Self {
-        Self { stream, opening, progress, reads, _seat: seat }
+        Self { stream, opening, progress, guard, lingering: None, _seat: seat }
     }
 
-    /// Does `write`, and notes whether it has to wait for the peer.
-    fn watch<T>(self: Pin<&mut Self>, write: impl FnOnce(Pin<&mut Stream>) -> Poll<T>) -> Poll<T> {
-        let this = self.get_mut();
-        let result = write(Pin::new(&mut this.stream));
-        this.progress.sending(result.is_pending());
+    /// Does `write` with the stream, and notes whether it has to wait for the peer.
+    fn watch<T>(&mut self, write: impl FnOnce(Pin<&mut Stream>) -> Poll<T>) -> Poll<T> {
+        let result = write(Pin::new(&mut self.stream));
+        self.progress.sending(result.is_pending());
         result
+    }
+
+    /// Writes `slices` by `write`, or what the guard has to say in their place.
+    fn write(
+        &mut self,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+        write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let amended = self.guard.as_ref().and_then(|guard| guard.amended(slices));
+        let result = self.watch(|stream| match amended {
+            None => write(stream, context),
+            Some(bytes) => stream.poll_write(context, &bytes),
+        });
+        if let (Some(guard), Poll::Ready(Ok(count))) = (&mut self.guard, &result) {
+            guard.wrote(slices, *count);
+        }
+        result
+    }
+}
+
+/// Waits until the visitor has closed their side too, and reads what they still send.
+fn linger(stream: &mut Stream, lingering: &mut Lingering, context: &mut Context<'_>) -> Poll<()> {
+    let mut room = [0; 4096];
+    while lingering.left > 0 {
+        let mut dropped = ReadBuf::new(&mut room);
+        match Pin::new(&mut *stream).poll_read(context, &mut dropped) {
+            Poll::Pending => return lingering.over.as_mut().poll(context),
+            Poll::Ready(Ok(())) if !dropped.filled().is_empty() => {
+                lingering.left = lingering.left.saturating_sub(dropped.filled().len());
+            }
+            Poll::Ready(_) => break,
+        }
+    }
+    Poll::Ready(())
+}
+
+/// Reads what `guard` lets pass.
+fn read_guarded(
+    stream: &mut Stream,
+    guard: &mut Guard,
+    context: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    loop {
+        if !guard.ready().is_empty() {
+            let count = guard.ready().len().min(buffer.remaining());
+            buffer.put_slice(guard.ready().get(..count).unwrap_or_default());
+            guard.handed_on(count);
+            return Poll::Ready(Ok(()));
+        }
+        if guard.is_over() {
+            return Poll::Ready(Ok(()));
+        }
+        if guard.missing() > 0 {
+            let mut room = [0; LONGEST_MISSING];
+            let mut missing = ReadBuf::new(room.get_mut(..guard.missing()).unwrap_or_default());
+            ready!(Pin::new(&mut *stream).poll_read(context, &mut missing))?;
+            if missing.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            guard.complete(missing.filled());
+            continue;
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut *stream).poll_read(context, buffer))?;
+        let Some(fresh) = buffer.filled_mut().get_mut(before..).filter(|fresh| !fresh.is_empty()) else {
+            return Poll::Ready(Ok(()));
+        };
+        let count = guard.inspect(fresh);
+        buffer.set_filled(before + count);
+        if count > 0 {
+            return Poll::Ready(Ok(()));
+        }
     }
 }
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        if self.progress.is_blocked() {
+        // What was not taken is not kept. And an answer that ends with its connection would look whole if that ended in order
+        // (RFC 9112, section 8).
+        if self.progress.is_blocked() || self.progress.is_broken() {
             self.stream.reset_when_closed();
         }
     }
@@ -136,25 +227,27 @@ impl AsyncRead for Wire {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let rest = self.opening.rest();
-        let result = if rest.is_empty() {
-            Pin::new(&mut self.stream).poll_read(context, buffer)
-        } else {
+        let this = &mut *self;
+        let rest = this.opening.rest();
+        if !rest.is_empty() {
             let count = rest.len().min(buffer.remaining());
             buffer.put_slice(rest.get(..count).unwrap_or_default());
-            self.opening.pass(count);
-            Poll::Ready(Ok(()))
-        };
-        if result.is_ready() && self.reads == Reads::Requests && self.progress.is_idle() {
-            self.progress.enter(Phase::Head);
+            this.opening.pass(count);
+        } else if let Some(guard) = &mut this.guard {
+            return read_guarded(&mut this.stream, guard, context, buffer);
+        } else {
+            ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
         }
-        result
+        if this.guard.is_none() && this.progress.is_idle() {
+            this.progress.enter(Phase::Head);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.watch(|stream| stream.poll_write(context, bytes))
+        self.get_mut().write(context, &[IoSlice::new(bytes)], |stream, context| stream.poll_write(context, bytes))
     }
 
     fn poll_write_vectored(
@@ -162,7 +255,7 @@ impl AsyncWrite for Wire {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.watch(|stream| stream.poll_write_vectored(context, slices))
+        self.get_mut().write(context, slices, |stream, context| stream.poll_write_vectored(context, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -170,10 +263,20 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.watch(|stream| stream.poll_flush(context))
+        self.get_mut().watch(|stream| stream.poll_flush(context))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.watch(|stream| stream.poll_shutdown(context))
+        let this = self.get_mut();
+        let Some(lingering) = &mut this.lingering else {
+            ready!(this.watch(|stream| stream.poll_shutdown(context)))?;
+            if this.guard.is_none() {
+                return Poll::Ready(Ok(()));
+            }
+            let over = Box::pin(tokio::time::sleep(LAST_WORD));
+            this.lingering = Some(Box::new(Lingering { over, left: LAST_BYTES }));
+            return Pin::new(this).poll_shutdown(context);
+        };
+        linger(&mut this.stream, lingering, context).map(Ok)
     }
 }

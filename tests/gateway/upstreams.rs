@@ -255,3 +255,13 @@ fn no_more_connections_are_kept_than_the_config_says() {
     assert_eq!(upstream.connections(), 6);
     assert!(comes_true(|| upstream.open_connections() == 2), "{} are open", upstream.open_connections());
 }
+
+#[test]
+fn a_connection_is_replaced_after_as_many_requests_as_the_config_says() {
+    let upstream = Upstream::start();
+    let few = gateway(&urls(&[&upstream]), "max_requests = 3");
+    assert_eq!(ask(&few, 8), [200; 8]);
+    let used: Vec<usize> = upstream.requests().iter().map(|request| request.connection).collect();
+    assert_eq!(used, [0, 0, 0, 1, 1, 1, 2, 2]);
+    assert!(comes_true(|| upstream.open_connections() == 1), "{} are open", upstream.open_connections());
+}

@@ -33,6 +33,22 @@ pub struct Frame {
     pub payload: Vec<u8>,
 }
 
+impl Frame {
+    /// The frame as it goes over the wire.
+    pub fn bytes(&self) -> Vec<u8> {
+        let length = u32::try_from(self.payload.len()).expect("a short frame").to_be_bytes();
+        let mut frame = vec![length[1], length[2], length[3], self.kind, self.flags];
+        frame.extend_from_slice(&self.stream.to_be_bytes());
+        frame.extend_from_slice(&self.payload);
+        frame
+    }
+
+    /// The code of a GOAWAY.
+    pub fn code(&self) -> u32 {
+        code(&self.payload[4..])
+    }
+}
+
 /// What became of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -70,11 +86,12 @@ impl Raw {
 
     /// Sends one frame.
     pub fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> io::Result<()> {
-        let length = u32::try_from(payload.len()).expect("a short frame").to_be_bytes();
-        let mut frame = vec![length[1], length[2], length[3], kind, flags];
-        frame.extend_from_slice(&stream.to_be_bytes());
-        frame.extend_from_slice(payload);
-        self.stream.write_all(&frame)
+        self.write(&Frame { kind, flags, stream, payload: payload.to_vec() }.bytes())
+    }
+
+    /// Sends bytes as they are.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
     }
 
     /// Sends a header block of literals, each byte as it stands.
@@ -124,7 +141,7 @@ impl Raw {
         loop {
             match self.next().unwrap_or_else(|error| panic!("no word on stream {stream}: {error}")) {
                 None => return Outcome::Closed,
-                Some(frame) if frame.kind == GOAWAY => return Outcome::GoneAway(code(&frame.payload[4..])),
+                Some(frame) if frame.kind == GOAWAY => return Outcome::GoneAway(frame.code()),
                 Some(frame) if frame.stream != stream => {}
                 Some(frame) if frame.kind == RST_STREAM => return Outcome::Reset(code(&frame.payload)),
                 Some(frame) if frame.kind == HEADERS => return Outcome::Answered(status(&frame.payload)),
@@ -145,7 +162,7 @@ pub fn request<'a>(method: &'a str, path: &'a str, authority: &'a str) -> Vec<(&
 }
 
 /// Literals without indexing and without Huffman codes (RFC 7541, section 6.2.2).
-fn block(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
+pub fn block(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
         block.push(0);

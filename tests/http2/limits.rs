@@ -147,3 +147,39 @@ fn a_stop_lets_requests_finish_and_takes_no_new_ones() {
     });
     assert_eq!(upstream.count(), 1);
 }
+
+/// A visitor who takes nothing of one answer, and says so by its window alone: that answer ends, and their others go on.
+#[test]
+fn an_answer_of_which_nothing_is_taken_ends_alone() {
+    let upstream = Upstream::start();
+    upstream.on("/big", Answer::big(1 << 30));
+    upstream.on("/drip", Answer::chunks(&["a"; 8], Duration::from_millis(800)));
+    let gateway = open_to_all(&upstream.url()).raw("[limits]\nsend_timeout = \"2s\"").start();
+    run(async {
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(10_000).initial_connection_window_size(1 << 20);
+        let client = Client::connect_with(gateway.url(), &builder).await;
+        let mut stuck = Vec::new();
+        for _ in 0..3 {
+            let mut sender = client.sender().ready().await.unwrap();
+            let request = client.request(http::Method::GET, "/big").body(()).unwrap();
+            let (response, _) = sender.send_request(request, true).unwrap();
+            // What it has room for is not taken either.
+            stuck.push(response.await.unwrap().into_body());
+        }
+        assert_eq!(client.get("/drip").await.unwrap().text(), "aaaaaaaa", "a slow upstream is no slow reader");
+        for mut body in stuck {
+            let mut came = 0;
+            let end = loop {
+                match body.data().await {
+                    Some(Ok(part)) => came += part.len(),
+                    Some(Err(error)) => break error,
+                    None => panic!("a whole answer of {came} bytes"),
+                }
+            };
+            assert!(end.is_reset() && came == 10_000, "{came} bytes and then {end}");
+        }
+        assert_eq!(client.get("/after").await.unwrap().status, 200, "the connection goes on");
+    });
+    assert!(crate::support::comes_true(|| upstream.open_connections() <= 2), "{}", upstream.open_connections());
+}

@@ -10,8 +10,10 @@ use tokio_rustls::TlsConnector;
 
 use crate::client::{Client, h2c, open_to_all, read, run};
 use crate::frames::{GOAWAY, Raw};
+use crate::support::authority::Authority;
 use crate::support::free_port;
 use crate::support::gateway::{Gateway, GatewayConfig};
+use crate::support::relay::Relay;
 use crate::support::upstream::Upstream;
 use crate::support::wire::Reader;
 
@@ -133,5 +135,49 @@ fn an_https_upstream_is_spoken_to_as_agreed() {
         let hops: Vec<&str> =
             seen.head.headers.iter().filter(|(name, _)| name == "via").map(|(_, value)| value.as_str()).collect();
         assert_eq!(hops, ["1.1 portcullis", via], "{protocol}");
+    }
+}
+
+/// Health checks ask in the words that the two agree on, as requests do; a server that speaks nothing else passes them.
+#[test]
+fn health_checks_of_an_https_upstream_speak_what_it_speaks() {
+    let upstream = Upstream::start();
+    let (_inner, port, pem, folder) = secured(&format!("url = {:?}", upstream.url()));
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, &pem).unwrap();
+    for (protocol, via) in [("auto", "2 portcullis"), ("http2", "2 portcullis"), ("http1", "1.1 portcullis")] {
+        upstream.forget();
+        let table = format!(
+            "[upstreams.app]\nurl = \"https://localhost:{port}\"\nca = {ca:?}\nprotocol = {protocol:?}\npass_host = false\n\
+             [upstreams.app.health]\npath = \"/healthz\"\ninterval = \"100ms\"\ntimeout = \"5s\""
+        );
+        let outer = h2c().raw(&table).route("/*", "\"everyone\"", "app").start();
+        assert!(upstream.comes_to(3), "{protocol}: {}", outer.logs());
+        for seen in upstream.requests() {
+            assert_eq!((seen.target.as_str(), seen.header("via")), ("/healthz", Some(via)), "{protocol}");
+        }
+        assert!(!outer.logs().contains("is not well"), "{protocol}: {}", outer.logs());
+    }
+    // One that agrees to HTTP/1.1 alone is asked in that, and is not well where it is to speak HTTP/2.
+    let authority = Authority::new();
+    let mut config = authority.server(&["127.0.0.1"]);
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let relay = Relay::tls(&upstream, config);
+    std::fs::write(&ca, authority.pem()).unwrap();
+    for (protocol, well) in [("auto", true), ("http1", true), ("http2", false)] {
+        upstream.forget();
+        let table = format!(
+            "[upstreams.app]\nurl = {:?}\nca = {ca:?}\nprotocol = {protocol:?}\npass_host = false\n\
+             [upstreams.app.health]\npath = \"/healthz\"\ninterval = \"100ms\"\ntimeout = \"5s\"\nunhealthy_after = 1",
+            relay.url()
+        );
+        let outer = h2c().raw(&table).route("/*", "\"everyone\"", "app").start();
+        if well {
+            assert!(upstream.comes_to(3), "{protocol}: {}", outer.logs());
+            assert!(!outer.logs().contains("is not well"), "{protocol}: {}", outer.logs());
+        } else {
+            assert!(outer.logs_come_to_hold("is not well"), "{protocol}: {}", outer.logs());
+            assert_eq!(upstream.count(), 0, "nothing is asked of a server that did not agree");
+        }
     }
 }

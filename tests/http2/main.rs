@@ -19,7 +19,10 @@ mod frames;
 mod server;
 
 mod downgrade;
+mod interim;
 mod limits;
 mod listeners;
+mod rules;
+mod sharing;
 mod upstreams;
 mod websocket;

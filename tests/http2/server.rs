@@ -163,6 +163,7 @@ impl Server {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 stream.send_reset(if path == "/cut" { Reason::INTERNAL_ERROR } else { Reason::NO_ERROR });
             }
+            "/hints" => hints(respond).await?,
             "/hang" => {
                 let reason = std::future::poll_fn(|context| respond.poll_reset(context)).await?;
                 self.seen.lock().expect("no task panics").cancelled.push(reason);
@@ -178,7 +179,8 @@ impl Server {
                 send_all(&mut stream, vec![b'b'; 1024 * 1024].into()).await?;
             }
             _ => {
-                let user = request.headers().get("x-who").cloned();
+                let user =
+                    request.headers().get("x-who").or_else(|| request.headers().get("x-forwarded-user")).cloned();
                 let (target, mut body) = (request.uri().to_string(), request.into_body());
                 let mut text = Vec::new();
                 while let Some(part) = body.data().await {
@@ -217,6 +219,20 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// Two interim answers (RFC 9110, section 15.2), then the one that was asked for.
+async fn hints(mut respond: SendResponse<Bytes>) -> Result<(), h2::Error> {
+    let mut hints = Response::new(());
+    *hints.status_mut() = http::StatusCode::EARLY_HINTS;
+    hints.headers_mut().insert("link", http::HeaderValue::from_static("</style.css>; rel=preload"));
+    respond.send_informational(hints.clone())?;
+    respond.send_informational(hints)?;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let mut response = Response::new(());
+    response.headers_mut().insert("x-kept", http::HeaderValue::from_static("yes"));
+    let mut stream = respond.send_response(response, false)?;
+    send_all(&mut stream, Bytes::from_static(b"the answer")).await
 }
 
 /// Sends no more than the other side has room for.

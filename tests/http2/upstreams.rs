@@ -96,6 +96,20 @@ fn streams_that_are_used_up_open_another_connection() {
 }
 
 #[test]
+fn a_shared_connection_is_replaced_after_as_many_requests_as_the_config_says() {
+    let server = Server::start();
+    let gateway =
+        h2c().raw(&format!("{}\nmax_requests = 10", server.table())).route("/*", "\"everyone\"", "app").start();
+    run(async {
+        let client = Client::connect(gateway.url()).await;
+        for answer in join_all((0..35).map(|_| client.get("/slow"))).await {
+            assert_eq!(answer.unwrap().status, 200, "those under way come to their end");
+        }
+    });
+    assert!((4..=6).contains(&server.connections()), "{}", server.connections());
+}
+
+#[test]
 fn host_scheme_and_path_are_said_as_http2_says_them() {
     let server = Server::start();
     let gateway = gateway(&server);

@@ -1,4 +1,5 @@
-//! The gateway beside programs that we did not write: an independent `OpenID` provider, an ordinary Django project, nginx in front.
+//! The gateway beside programs that we did not write: an independent `OpenID` provider, an ordinary Django project, nginx in front,
+//! libraries of gRPC and WebSocket, suites that test HTTP/2.
 
 #![allow(
     clippy::expect_used,
@@ -15,4 +16,7 @@ mod support;
 
 mod django;
 mod front_nginx;
+mod grpc;
+mod http2_conformance;
 mod oidc_provider;
+mod websocket;

@@ -21,6 +21,10 @@ pub enum Part {
     Chromium,
     /// Debian's nginx.
     Nginx,
+    /// The test suite of HTTP/2 from the crate registry.
+    Httpwg,
+    /// The test suite of HTTP/2 in Go.
+    H2spec,
 }
 
 impl Part {
@@ -30,6 +34,8 @@ impl Part {
             Self::Django => "django",
             Self::Chromium => "chromium",
             Self::Nginx => "nginx",
+            Self::Httpwg => "httpwg",
+            Self::H2spec => "h2spec",
         }
     }
 
@@ -39,6 +45,19 @@ impl Part {
             Self::Django => installed("django/.installed").is_file(),
             Self::Chromium => on_path("chromium") && on_path("chromedriver"),
             Self::Nginx => nginx().is_some(),
+            Self::Httpwg | Self::H2spec => self.program().is_file(),
+        }
+    }
+
+    /// The program of a part that is one program of its own.
+    ///
+    /// # Panics
+    /// For the other parts.
+    pub fn program(self) -> PathBuf {
+        match self {
+            Self::Httpwg => installed("cargo/bin/httpwg"),
+            Self::H2spec => installed("go/bin/h2spec"),
+            other => panic!("{} is more than one program", other.name()),
         }
     }
 }

@@ -23,7 +23,12 @@ impl Tunnel {
     /// Connects to `target` for each connection that it gets, from the address `source`, and believes only a server that is
     /// `name` by the certificate in the file `authority`.
     pub fn start(target: SocketAddr, source: Ipv4Addr, name: &str, authority: &Path) -> Self {
-        let config = client_config(Trust::Only(authority), &[b"http/1.1"]).expect("the certificate can be used");
+        Self::speaking(b"http/1.1", target, source, name, authority)
+    }
+
+    /// The same for another protocol, by the name that ALPN has for it.
+    pub fn speaking(protocol: &[u8], target: SocketAddr, source: Ipv4Addr, name: &str, authority: &Path) -> Self {
+        let config = client_config(Trust::Only(authority), &[protocol]).expect("the certificate can be used");
         let name = ServerName::try_from(name.to_owned()).expect("a host name");
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("a socket can be set up");

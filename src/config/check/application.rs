@@ -13,7 +13,7 @@ use crate::config::raw::table::{Placed, Table};
 use crate::config::settings::{ApplicationSettings, Balance, CertificateFiles, UpstreamAddress, UpstreamProtocol};
 
 /// The keys that are read here; they have no meaning for anything but an application.
-pub(super) const KEYS: [&str; 17] = [
+pub(super) const KEYS: [&str; 18] = [
     "url",
     "urls",
     "balance",
@@ -29,6 +29,7 @@ pub(super) const KEYS: [&str; 17] = [
     "response_timeout",
     "idle_timeout",
     "max_idle",
+    "max_requests",
     "client_cert_header",
     "token",
 ];
@@ -59,6 +60,7 @@ pub(super) fn application(table: &Table<'_>) -> Option<ApplicationSettings> {
     let response_timeout = table.duration("response_timeout", "60s", ("100ms", "1d"));
     let idle_timeout = table.duration("idle_timeout", "60s", ("1s", "1h"));
     let max_idle = table.whole("max_idle", 0..=65_536).unwrap_or(MAX_IDLE);
+    let max_requests = table.whole("max_requests", 1..=1_000_000_000).and_then(NonZeroU32::new);
     let client_cert_header = table.flag("client_cert_header", false);
     let addresses = addresses?;
     let is_secure = |address: &UpstreamAddress| matches!(address, UpstreamAddress::Web(url) if url.scheme() == "https");
@@ -85,6 +87,7 @@ pub(super) fn application(table: &Table<'_>) -> Option<ApplicationSettings> {
         response_timeout,
         idle_timeout,
         max_idle: usize::try_from(max_idle).unwrap_or(usize::MAX),
+        max_requests,
         client_cert_header,
     })
 }

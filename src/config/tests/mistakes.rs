@@ -191,6 +191,7 @@ fn upstreams() {
         (upstream("connect_timeout = \"0s\""), &["out of bounds"]),
         (upstream("pass_host = \"yes\""), &["takes `true` or `false`, not text"]),
         (upstream("headers = { X-Forwarded-Prefix = \"a\" }"), &["can't be set here", "`strip_prefix`"]),
+        (upstream("max_requests = 0"), &["`max_requests` is out of bounds", "allowed: 1 to 1000000000"]),
         (upstream("max_idle = -1"), &["`max_idle` is out of bounds", "allowed: 0 to 65536"]),
         (upstream("server_name = \"api.internal\""), &["`server_name` has no meaning for an http upstream"]),
         (
