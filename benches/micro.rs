@@ -188,6 +188,8 @@ fn session(now: Timestamp, with_tokens: bool) -> Result<Session, Box<dyn Error>>
         used: now,
         authenticated: Some(now),
         provider_session: Some("c0ffee".to_owned()),
+        asked: portcullis::policy::wanted::Wanted::default(),
+        round: 0,
     })
 }
 

@@ -76,6 +76,8 @@ fn session(number: usize, issuer: &str, now: Timestamp) -> Outcome<Session> {
         used: now,
         authenticated: Some(now),
         provider_session: None,
+        asked: portcullis::policy::wanted::Wanted::default(),
+        round: 0,
     })
 }
 

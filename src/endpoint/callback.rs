@@ -12,17 +12,21 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
+use crate::base::clock::Timestamp;
 use crate::base::random::{self, NoRandomness};
 use crate::endpoint::fault::{dropped, internal, provider_fault};
 use crate::endpoint::form;
 use crate::endpoint::login::given;
 use crate::endpoint::origin::{Source, source};
 use crate::endpoint::site::{Offer, Site};
+use crate::endpoint::step_up;
 use crate::http::body::Body;
 use crate::http::query::Query;
+use crate::http::return_to::ReturnTo;
 use crate::http::visit::{Caller, Visit};
 use crate::page::{self, Explanation, Question};
-use crate::provider::{Answer, SignedIn};
+use crate::policy::wanted::Wanted;
+use crate::provider::{Answer, ProviderFault, SignedIn};
 use crate::session::cookie::{SessionTooLarge, WriteError};
 use crate::session::ended::{EndedMeanwhile, Mark};
 use crate::session::flow::{Flow, FlowProblem};
@@ -30,6 +34,9 @@ use crate::session::model::Session;
 
 /// The field that tells a form of ours from the provider's.
 const AGAIN: &str = "portcullis_again";
+
+/// What a provider answers that can't give what was asked of a sign-in.
+const UNMET: &str = "unmet_authentication_requirements";
 
 /// The longest value that our own form repeats; a code that is longer is none.
 const MAX_REPEATED: usize = 8 * 1024;
@@ -66,31 +73,95 @@ async fn finish(
     let return_to = site.return_to(visit, Some(&flow.return_to));
     let retry = site.login_path(Some(offer.provider.name()), &return_to);
     let provider = Arc::clone(&offer.provider);
-    let (begun, seen) = (flow.started, site.ended.epoch());
-    let outcome = site.office.run(async move { provider.finish(&flow.pending, answer).await }).await;
+    let Flow { pending, started, round, .. } = flow;
+    let asked = pending.wanted.clone();
+    let seen = site.ended.epoch();
+    let outcome = site.office.run(async move { provider.finish(&pending, answer).await }).await;
     match outcome {
         Ok(Ok(signed_in)) => {
-            let session = match name_session(site, signed_in) {
-                Ok(session) => session,
-                Err(cause) => return internal(visit, "a session can't be named", &cause),
-            };
-            match site.ended.admit(&session, begun, seen) {
-                Ok(created) => {
-                    let session = Session { created, used: created, ..session };
-                    admit(site, visit, parts, &session, &return_to.location(&visit.site))
-                }
-                Err(cause) => ended_meanwhile(site, visit, parts, offer, &cause),
-            }
+            end(site, visit, parts, offer, signed_in, Asking { wanted: asked, started, seen, round, return_to })
+        }
+        // OpenID Connect Core Error Code unmet_authentication_requirements 1.0, section 2.
+        Ok(Err(ProviderFault::Refused { error, .. })) if error == UNMET && !asked.is_nothing() => {
+            step_up::unmet(site, visit, offer, &return_to)
         }
         Ok(Err(fault)) => provider_fault(visit, &fault, offer.provider.label(), &retry),
         Err(cause) => dropped(visit, &cause, &retry),
     }
 }
 
+/// What was asked of a sign-in that has ended.
+struct Asking {
+    wanted: Wanted,
+    started: Timestamp,
+    /// The epoch of ended sessions before the provider was asked.
+    seen: u64,
+    round: u8,
+    return_to: ReturnTo,
+}
+
+/// A sign-in that ended well: on to where the browser wanted to go, unless it has not what was asked of it (`OpenID` Connect Core
+/// 1.0, section 3.1.3.7, points 12 and 13). The time counts from when it was asked for.
+fn end(
+    site: &Site,
+    visit: &Visit,
+    parts: &Parts,
+    offer: &Offer,
+    signed_in: SignedIn,
+    asking: Asking,
+) -> Response<Body> {
+    let authenticated = signed_in.authenticated.map(|when| when.after(offer.provider.clock_skew()));
+    let is_met = asking.wanted.is_met(&signed_in.principal, authenticated, asking.started);
+    if is_met {
+        let location = asking.return_to.location(&visit.site);
+        let response = if parts.method == Method::POST {
+            page::onward(visit, "You are signed in", &location)
+        } else {
+            page::redirect(visit, StatusCode::SEE_OTHER, &location)
+        };
+        return begin(site, visit, parts, offer, signed_in, asking, response);
+    }
+    let page = step_up::unmet(site, visit, offer, &asking.return_to);
+    let same = |known: &Session| {
+        let (known, new) = (&known.principal, &signed_in.principal);
+        known.issuer == new.issuer && known.subject == new.subject
+    };
+    // What they have may be better than what came.
+    if site.session(visit, &parts.headers).as_ref().is_some_and(same) {
+        return page;
+    }
+    begin(site, visit, parts, offer, signed_in, asking, page)
+}
+
+/// Begins the session, unless what it relies on was ended while the sign-in was on its way.
+fn begin(
+    site: &Site,
+    visit: &Visit,
+    parts: &Parts,
+    offer: &Offer,
+    signed_in: SignedIn,
+    asking: Asking,
+    response: Response<Body>,
+) -> Response<Body> {
+    let (started, seen) = (asking.started, asking.seen);
+    let session = match name_session(site, signed_in, asking) {
+        Ok(session) => session,
+        Err(cause) => return internal(visit, "a session can't be named", &cause),
+    };
+    match site.ended.admit(&session, started, seen) {
+        Ok(created) => {
+            let session = Session { created, used: created, ..session };
+            admit(site, visit, parts, &session, response)
+        }
+        Err(cause) => ended_meanwhile(site, visit, parts, offer, &cause),
+    }
+}
+
 /// A session of a new name, whatever the browser had before.
-fn name_session(site: &Site, signed_in: SignedIn) -> Result<Session, NoRandomness> {
+fn name_session(site: &Site, signed_in: SignedIn, asking: Asking) -> Result<Session, NoRandomness> {
     let (id, now) = (random::bytes()?, site.clock.now());
     let SignedIn { principal, tokens, obtained, nonce, authenticated, provider_session } = signed_in;
+    let Asking { wanted: asked, started: _, seen: _, round, return_to: _ } = asking;
     Ok(Session {
         id,
         version: 0,
@@ -102,6 +173,8 @@ fn name_session(site: &Site, signed_in: SignedIn) -> Result<Session, NoRandomnes
         used: now,
         authenticated,
         provider_session,
+        asked,
+        round,
     })
 }
 
@@ -121,8 +194,8 @@ fn ended_meanwhile(site: &Site, visit: &Visit, parts: &Parts, offer: &Offer, cau
     failed(site, visit, parts, Some(offer), explanation)
 }
 
-/// Writes the session and sends the browser to where it wanted to go.
-fn admit(site: &Site, visit: &Visit, parts: &Parts, session: &Session, location: &str) -> Response<Body> {
+/// Writes a new session into `response`; it takes the place of the one before. When that can't be, the answer says why.
+fn admit(site: &Site, visit: &Visit, parts: &Parts, session: &Session, response: Response<Body>) -> Response<Body> {
     let now = site.clock.now();
     let cookies = match site.sessions.write(session, &parts.headers, visit.site.host(), now) {
         Ok(cookies) => cookies,
@@ -138,11 +211,6 @@ fn admit(site: &Site, visit: &Visit, parts: &Parts, session: &Session, location:
         principal = session.principal.id(),
         "signed in"
     );
-    let response = if parts.method == Method::POST {
-        page::onward(visit, "You are signed in", location)
-    } else {
-        page::redirect(visit, StatusCode::SEE_OTHER, location)
-    };
     page::with_cookies(response, cookies)
 }
 
@@ -279,6 +347,12 @@ mod tests {
         get(&format!("{CALLBACK}?state={STATE}&code=CODE"), &[("cookie", cookie)])
     }
 
+    fn ended(site: &Site, visit: &Visit, parts: &Parts, signed_in: SignedIn, to: &str) -> Response<Body> {
+        let return_to = site.return_to(visit, Some(to));
+        let asking = Asking { wanted: Wanted::default(), started: site.clock.now(), seen: site.ended.epoch(), round: 0, return_to };
+        end(site, visit, parts, &site.offers[0], signed_in, asking)
+    }
+
     fn somebody() -> SignedIn {
         let session = session();
         SignedIn {
@@ -297,8 +371,7 @@ mod tests {
         let planted = answered(&signed_in(&site));
         let mut names = Vec::new();
         for _ in 0..2 {
-            let response =
-                admit(&site, &visit, &planted, &name_session(&site, somebody()).unwrap(), "https://app.example.com/x");
+            let response = ended(&site, &visit, &planted, somebody(), "/x");
             assert_eq!(response.status(), StatusCode::SEE_OTHER);
             assert_eq!(header_of(&response, "location"), "https://app.example.com/x");
             assert_eq!(header_of(&response, "referrer-policy"), "no-referrer");
@@ -317,8 +390,7 @@ mod tests {
     async fn an_answer_to_a_form_never_redirects() {
         let (site, visit) = (site(&["corp"]), browser());
         let parts = request(&Method::POST, CALLBACK, &[POSTED]);
-        let response =
-            admit(&site, &visit, &parts, &name_session(&site, somebody()).unwrap(), "https://front.example.com/x");
+        let response = ended(&site, &visit, &parts, somebody(), "https://front.example.com/x");
         assert_eq!(response.status(), StatusCode::OK);
         assert!(!cookies(&response).is_empty());
         assert!(text(response).await.contains("content=\"0; url=https://front.example.com/x\""));
@@ -329,8 +401,7 @@ mod tests {
         let (site, visit) = (site(&["corp"]), browser());
         let mut large = somebody();
         large.principal.groups = (0..20_000_u32).map(|n| format!("group-{}", n.wrapping_mul(2_654_435_761))).collect();
-        let response =
-            admit(&site, &visit, &answered(""), &name_session(&site, large).unwrap(), "https://app.example.com/");
+        let response = ended(&site, &visit, &answered(""), large, "/");
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert!(cookies(&response).is_empty());
         assert!(text(response).await.contains("session.max_cookie_bytes"));

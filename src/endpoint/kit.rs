@@ -152,6 +152,8 @@ pub(crate) fn session() -> Session {
         used: now,
         authenticated: Some(now),
         provider_session: None,
+        asked: crate::policy::wanted::Wanted::default(),
+        round: 0,
     }
 }
 
@@ -164,9 +166,11 @@ pub(crate) fn flow(return_to: &str) -> Flow {
             nonce: "nonce".to_owned(),
             verifier: "verifier".to_owned(),
             redirect_uri: "https://app.example.com/.auth/callback/corp".to_owned(),
+            wanted: crate::policy::wanted::Wanted::default(),
         },
         return_to: return_to.to_owned(),
         started: Timestamp::from_seconds(NOW),
+        round: 0,
     }
 }
 

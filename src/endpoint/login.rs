@@ -14,7 +14,8 @@ use crate::http::return_to::ReturnTo;
 use crate::http::visit::{Caller, Visit};
 use crate::page::html::Link;
 use crate::page::{self, Explanation};
-use crate::provider::{Begin, Begun, Provider};
+use crate::policy::wanted::Wanted;
+use crate::provider::{Begin, Provider};
 use crate::session::flow::Flow;
 
 /// The longest parameter that is passed on to a provider, in bytes.
@@ -43,6 +44,17 @@ const PROTOCOL: &[&str] = &[
 /// (`OpenID` Connect Core 1.0, section 3.1.2.1).
 const PROMPTS: &[&str] = &["login", "select_account"];
 
+/// What is asked of a provider besides a sign-in.
+#[derive(Clone, Debug, Default)]
+pub struct Ask {
+    /// Further parameters of the request.
+    pub parameters: Vec<(String, String)>,
+    /// What the sign-in should have.
+    pub wanted: Wanted,
+    /// How many in a row were begun because a rule wanted more, this one included.
+    pub round: u8,
+}
+
 /// `GET /login`: straight on when there is one provider, else the page to choose one.
 pub async fn login(site: &Site, visit: &Visit, parts: &Parts) -> Response<Body> {
     let Some(parameters) = read(parts) else { return unreadable(visit) };
@@ -64,14 +76,25 @@ pub async fn login_with(site: &Site, visit: &Visit, parts: &Parts, name: &str) -
 
 /// What somebody without a session gets where one is needed: on to the provider when there is one, else to the page
 /// where they choose. Programs, `HEAD` and prefetches get 401 instead: a flow that nobody finishes is never begun.
-pub async fn begin_sign_in(site: &Site, visit: &Visit, parts: &Parts, return_to: &ReturnTo) -> Response<Body> {
+///
+/// What is wanted of the sign-in is asked for at once where there is one provider. Who has to choose is asked for it after.
+pub async fn begin_sign_in(
+    site: &Site,
+    visit: &Visit,
+    parts: &Parts,
+    return_to: &ReturnTo,
+    wanted: &Wanted,
+) -> Response<Body> {
     let login = || site.login_path(None, return_to);
     if !may_begin(visit, parts) {
         return page::unauthorized_json(visit, &login());
     }
     match site.offers.as_slice() {
         [] => page::not_found(visit),
-        [only] => begin(site, visit, parts, only, Vec::new(), return_to).await,
+        [only] => {
+            let ask = Ask { wanted: wanted.clone(), round: u8::from(!wanted.is_nothing()), ..Ask::default() };
+            begin_with(site, visit, parts, only, ask, return_to).await
+        }
         _ => page::redirect(visit, onward_status(parts), &visit.site.at(&login())),
     }
 }
@@ -81,20 +104,22 @@ async fn begin_at(site: &Site, visit: &Visit, parts: &Parts, offer: &Offer, para
     if !may_begin(visit, parts) {
         return page::unauthorized_json(visit, &site.login_path(None, &return_to));
     }
-    begin(site, visit, parts, offer, passed_on(offer, parameters), &return_to).await
+    let ask = Ask { parameters: passed_on(offer, parameters), ..Ask::default() };
+    begin_with(site, visit, parts, offer, ask, &return_to).await
 }
 
 /// Begins a flow at one provider. Whoever is signed in already gets a new flow all the same.
-async fn begin(
+pub(crate) async fn begin_with(
     site: &Site,
     visit: &Visit,
     parts: &Parts,
     offer: &Offer,
-    parameters: Vec<(String, String)>,
+    ask: Ask,
     return_to: &ReturnTo,
 ) -> Response<Body> {
+    let Ask { parameters, wanted, round } = ask;
     let redirect_uri = site.redirect_uri(&visit.site, offer.provider.name());
-    let request = Begin { redirect_uri, parameters };
+    let request = Begin { redirect_uri, parameters, wanted };
     let begun = if let Some(begun) = offer.provider.begin_at_once(&request) {
         Ok(begun)
     } else {
@@ -103,26 +128,25 @@ async fn begin(
     };
     let retry = || retry_path(site, &offer.provider, &request.parameters, return_to);
     match begun {
-        Ok(Ok(begun)) => depart(site, visit, parts, offer, begun, return_to),
+        Ok(Ok(begun)) => {
+            let flow = Flow {
+                provider: Arc::clone(offer.provider.name()),
+                pending: begun.pending,
+                return_to: return_to.as_str().to_owned(),
+                started: site.clock.now(),
+                round,
+            };
+            depart(site, visit, parts, &flow, &begun.url)
+        }
         Ok(Err(fault)) => provider_fault(visit, &fault, offer.provider.label(), &retry()),
         Err(cause) => dropped(visit, &cause, &retry()),
     }
 }
 
 /// Keeps the flow in its cookie and sends the browser to the provider.
-fn depart(
-    site: &Site,
-    visit: &Visit,
-    parts: &Parts,
-    offer: &Offer,
-    begun: Begun,
-    return_to: &ReturnTo,
-) -> Response<Body> {
-    let now = site.clock.now();
-    let provider = Arc::clone(offer.provider.name());
-    let flow = Flow { provider, pending: begun.pending, return_to: return_to.as_str().to_owned(), started: now };
-    match site.flows.begin(&flow, &parts.headers, visit.site.host(), now) {
-        Ok(cookies) => page::with_cookies(page::redirect(visit, onward_status(parts), &begun.url), cookies),
+fn depart(site: &Site, visit: &Visit, parts: &Parts, flow: &Flow, url: &str) -> Response<Body> {
+    match site.flows.begin(flow, &parts.headers, visit.site.host(), flow.started) {
+        Ok(cookies) => page::with_cookies(page::redirect(visit, onward_status(parts), url), cookies),
         Err(problem) => internal(visit, "a sign-in's cookie can't be written", &problem),
     }
 }
@@ -171,7 +195,8 @@ pub(crate) fn given<'a>(parameters: &'a Query, name: &str) -> Option<&'a str> {
     parameters.get(name).filter(|value| !value.is_empty())
 }
 
-fn may_begin(visit: &Visit, parts: &Parts) -> bool {
+/// Whether whoever asks would finish a flow: a browser's window, and nothing that only looks ahead.
+pub(crate) fn may_begin(visit: &Visit, parts: &Parts) -> bool {
     visit.caller == Caller::Browser && parts.method != Method::HEAD && !is_prefetch(&parts.headers)
 }
 
@@ -198,9 +223,11 @@ fn unreadable(visit: &Visit) -> Response<Body> {
 mod tests {
     use super::*;
     use crate::endpoint::kit::{STATE, browser, cookies, flow, get, header_of, request, site, text, visit};
+    use crate::policy::wanted::NOTHING;
 
-    fn begun() -> Begun {
-        Begun { url: format!("https://login.example.com/authorize?state={STATE}"), pending: flow("/").pending }
+    fn departed(site: &Site, visit: &Visit, parts: &Parts, target: &ReturnTo) -> Response<Body> {
+        let url = format!("https://login.example.com/authorize?state={STATE}");
+        depart(site, visit, parts, &flow(target.as_str()), &url)
     }
 
     fn passed(query: &str, allowed: &[&str]) -> Vec<(String, String)> {
@@ -236,7 +263,7 @@ mod tests {
             let (site, visit) = (site(&["corp"]), browser());
             let target = site.return_to(&visit, Some("/deep?x=1"));
             let parts = request(&method, "/deep?x=1", &[]);
-            let response = depart(&site, &visit, &parts, &site.offers[0], begun(), &target);
+            let response = departed(&site, &visit, &parts, &target);
             assert_eq!(response.status(), status);
             assert!(header_of(&response, "location").starts_with("https://login.example.com/authorize?"));
             assert_eq!(header_of(&response, "cache-control"), "no-store");
@@ -252,7 +279,7 @@ mod tests {
     async fn a_target_too_long_for_the_cookie_keeps_nobody_out() {
         let (site, visit) = (site(&["corp"]), browser());
         let target = site.return_to(&visit, Some(&format!("/{}", "a".repeat(60_000))));
-        let response = depart(&site, &visit, &get("/", &[]), &site.offers[0], begun(), &target);
+        let response = departed(&site, &visit, &get("/", &[]), &target);
         assert_eq!(response.status(), StatusCode::FOUND);
         assert!(cookies(&response).iter().any(|cookie| cookie.len() > 20));
     }
@@ -269,7 +296,7 @@ mod tests {
             assert!(html.contains(&format!("/.auth/login/{name}?login_hint=a&#38;return_to=%2Fx%3Fy%3Dz")), "{html}");
         }
         let target = site.return_to(&visit, Some("/x?y=z"));
-        let response = begin_sign_in(&site, &visit, &get("/x?y=z", &[]), &target).await;
+        let response = begin_sign_in(&site, &visit, &get("/x?y=z", &[]), &target, &NOTHING).await;
         assert_eq!(response.status(), StatusCode::FOUND);
         assert_eq!(header_of(&response, "location"), "https://app.example.com/.auth/login?return_to=%2Fx%3Fy%3Dz");
     }
@@ -295,7 +322,7 @@ mod tests {
             let answers = [
                 login(&site, &visit, &parts).await,
                 login_with(&site, &visit, &parts, "corp").await,
-                begin_sign_in(&site, &visit, &parts, &target).await,
+                begin_sign_in(&site, &visit, &parts, &target, &NOTHING).await,
             ];
             for response in answers {
                 assert_eq!(response.status(), StatusCode::UNAUTHORIZED);

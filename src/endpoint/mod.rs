@@ -13,6 +13,7 @@ pub mod origin;
 pub mod pace;
 pub mod signed_out;
 pub mod site;
+pub mod step_up;
 pub mod table;
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! application: files and fixed answers.
 
 pub mod balance;
+pub mod challenge;
 pub mod check;
 pub mod files;
 pub mod fixed;

@@ -190,8 +190,8 @@ impl Refusal<'_> {
         match self {
             Self::OddPath => refuse::odd_path(visit),
             Self::NoRoute => refuse::no_route(visit),
-            Self::SignIn { route, credential, wanted: _ } => {
-                let mut response = refuse::sign_in(site, admitted, route, &credential, parts).await;
+            Self::SignIn { route, credential, wanted } => {
+                let mut response = refuse::sign_in(site, admitted, route, &credential, wanted, parts).await;
                 if let Some(acceptance) =
                     route.bearer.as_ref().filter(|_| response.status() == StatusCode::UNAUTHORIZED)
                 {
@@ -199,7 +199,10 @@ impl Refusal<'_> {
                 }
                 response
             }
-            Self::StepUp { who, .. } | Self::Forbidden(who) => refuse::forbidden(site, visit, who.as_deref(), parts),
+            Self::StepUp { route, who, wanted } => {
+                refuse::step_up(site, admitted, route, who.as_deref(), wanted, parts).await
+            }
+            Self::Forbidden(who) => refuse::forbidden(site, visit, who.as_deref(), parts),
             Self::ForeignOrigin => refuse::foreign_origin(visit),
             Self::Bearer { acceptance, denial } => denial.answer(acceptance, visit),
         }

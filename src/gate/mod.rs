@@ -10,6 +10,7 @@ pub mod credential;
 pub mod decide;
 pub mod edge;
 pub mod handle;
+pub mod insufficient;
 pub mod introduce;
 pub mod judge;
 pub mod papers;

@@ -16,6 +16,7 @@ use super::bearer::challenge::Denial;
 use super::credential::{self, Recognised};
 use super::edge::Admitted;
 use super::handle::Gate;
+use super::insufficient::Standby;
 use super::papers::{self, AtHand, NoPapers};
 use super::plan::{Behind, UpstreamPlan};
 use super::record::Record;
@@ -35,6 +36,7 @@ use crate::http::cookie_scan;
 use crate::http::grpc::is_grpc;
 use crate::net::ready::{Added, ReadyHeaders};
 use crate::page;
+use crate::policy::wanted;
 use crate::token::relay::TokenProblem;
 
 /// A token that ends sooner than this after the sign-in is not worth another one.
@@ -171,6 +173,7 @@ async fn application(
     if who.as_ref().is_some_and(|who| who.bearer().is_some()) {
         parts.headers.remove(&DPOP);
     }
+    let standby = Standby::of(visit, route, who.as_deref(), &parts);
     cookie_scan::strip(&mut parts.headers, |name| site.sessions.is_ours(name));
     let introduction = gate.introduction(admitted);
     let identity = who.as_ref().and_then(|who| who.identity(route.upstream, &plan.identity, &visit.request_id));
@@ -198,6 +201,11 @@ async fn application(
     let Exchange { answer, lease, under_way } =
         answered.map_err(|fault| upstream_fault(site, admitted, &fault, is_safe))?;
     let (mut head, ()) = answer.into_parts();
+    if let Some(standby) = standby.filter(|_| head.status == StatusCode::UNAUTHORIZED)
+        && let Some(refusal) = Box::pin(standby.answer(gate, passage, &head, record)).await
+    {
+        return Err(refusal);
+    }
     response_in::receive(&mut head.headers, who.is_some(), |name| site.sessions.is_ours(name));
     head.extensions.clear();
     let is_tunnel = head.status == StatusCode::SWITCHING_PROTOCOLS;
@@ -311,7 +319,7 @@ async fn no_papers(
         .map_or(Duration::ZERO, |who| who.session().map_or(Duration::MAX, |session| now.since(session.created)));
     if error.asks_for_sign_in() && age > SHORTEST_TOKEN_LIFE {
         tracing::info!(request_id, upstream = &*plan.name, %error, "no token to send; asking for a new sign-in");
-        return refuse::sign_in_again(&gate.plan.site, admitted, route, parts).await;
+        return refuse::sign_in_again(&gate.plan.site, admitted, route, &wanted::NOTHING, parts).await;
     }
     tracing::warn!(request_id, upstream = &*plan.name, %error, "no token to send, and a new sign-in would bring none");
     let retry = parts.method.is_safe().then(|| visit.site.at(admitted.path.target().as_str()));

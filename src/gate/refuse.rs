@@ -10,11 +10,13 @@ use super::route::Route;
 use crate::config::settings::SignedOut;
 use crate::endpoint::login::begin_sign_in;
 use crate::endpoint::site::Site;
+use crate::endpoint::step_up;
 use crate::http::body::Body;
 use crate::http::caller;
 use crate::http::return_to::ReturnTo;
 use crate::http::visit::{Caller, Visit};
 use crate::page::{self, Explanation};
+use crate::policy::wanted::Wanted;
 use crate::session::cookie::Broken;
 
 /// A request that the edge refused. One that brought too much loses our cookies when cookies are most of it.
@@ -62,6 +64,7 @@ pub async fn sign_in(
     admitted: &Admitted,
     route: &Route,
     credential: &Credential,
+    wanted: &Wanted,
     parts: &Parts,
 ) -> Response<Body> {
     let visit = &admitted.visit;
@@ -70,7 +73,7 @@ pub async fn sign_in(
         Credential::Broken(Broken::Ambiguous) => {
             page::unauthorized(visit, &site.login_path(None, &return_to(site, visit, parts)))
         }
-        _ => sign_in_again(site, admitted, route, parts).await,
+        _ => sign_in_again(site, admitted, route, wanted, parts).await,
     };
     match credential {
         Credential::Broken(_) => page::with_cookies(response, site.sessions.clear(&parts.headers)),
@@ -79,7 +82,13 @@ pub async fn sign_in(
 }
 
 /// Somebody who has to sign in, or to sign in anew because the session has no token left for the upstream.
-pub async fn sign_in_again(site: &Site, admitted: &Admitted, route: &Route, parts: &Parts) -> Response<Body> {
+pub async fn sign_in_again(
+    site: &Site,
+    admitted: &Admitted,
+    route: &Route,
+    wanted: &Wanted,
+    parts: &Parts,
+) -> Response<Body> {
     let visit = &admitted.visit;
     let return_to = return_to(site, visit, parts);
     let login = || site.login_path(None, &return_to);
@@ -91,8 +100,26 @@ pub async fn sign_in_again(site: &Site, admitted: &Admitted, route: &Route, part
             page::redirect(visit, StatusCode::FOUND, &visit.site.at(&login()))
         }
         SignedOut::Redirect if !is_readable => page::redirect(visit, StatusCode::FOUND, &visit.site.at(&login())),
-        SignedOut::Auto | SignedOut::Redirect => begin_sign_in(site, visit, parts, &return_to).await,
+        SignedOut::Auto | SignedOut::Redirect => begin_sign_in(site, visit, parts, &return_to, wanted).await,
     }
+}
+
+/// Somebody who signed in, but not in the way that is wanted (RFC 9470): a browser goes back to the provider, once; everyone else is
+/// told what is wanted.
+pub async fn step_up(
+    site: &Site,
+    admitted: &Admitted,
+    route: &Route,
+    who: Option<&Recognised>,
+    wanted: &Wanted,
+    parts: &Parts,
+) -> Response<Body> {
+    let visit = &admitted.visit;
+    let session = who.and_then(Recognised::session);
+    let (Some(session), SignedOut::Auto | SignedOut::Redirect) = (session, route.signed_out) else {
+        return page::insufficient(visit, wanted);
+    };
+    step_up::begin(site, visit, parts, session, wanted, &return_to(site, visit, parts)).await
 }
 
 /// Signed in, but not admitted.

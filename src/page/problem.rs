@@ -10,6 +10,7 @@ use crate::http::visit::{Caller, Visit};
 use crate::page::answer::{Asker, full};
 use crate::page::html::Link;
 use crate::page::people::page;
+use crate::policy::wanted::Wanted;
 
 /// The scheme of our 401 (RFC 9110, section 11.6.1): a 401 must name one, and `Bearer` (RFC 6750, section 3) is the
 /// registered one that opens no password dialog. Without credentials there is no error code to give (section 3.1).
@@ -89,6 +90,36 @@ pub fn unauthorized_json(visit: &Visit, login: &str) -> Response<Body> {
     }
     let mut response = full(&visit.request_id, status, PROBLEM_JSON, value.to_string());
     response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
+    response
+}
+
+/// 401 for whoever signed in, but not in the way that is wanted (RFC 9470, section 3). There is no parameter for methods (`amr`), so
+/// they stand in the document alone.
+pub fn insufficient(visit: &Visit, wanted: &Wanted) -> Response<Body> {
+    let status = StatusCode::UNAUTHORIZED;
+    let detail = "Another way of signing in, or a fresh sign-in, is needed here.";
+    let mut value = problem(visit.into(), status, detail);
+    let mut challenge = "Bearer realm=\"portcullis\", error=\"insufficient_user_authentication\", \
+                         error_description=\"another sign-in is needed\""
+        .to_owned();
+    if let Some(members) = value.as_object_mut() {
+        if !wanted.acr.is_empty() {
+            let values = wanted.acr.join(" ");
+            challenge.extend([", acr_values=\"", &values, "\""]);
+            members.insert("acr_values".to_owned(), json!(values));
+        }
+        if let Some(max_age) = wanted.max_age {
+            challenge.extend([", max_age=\"", &max_age.as_secs().to_string(), "\""]);
+            members.insert("max_age".to_owned(), json!(max_age.as_secs()));
+        }
+        if !wanted.amr.is_empty() {
+            members.insert("amr".to_owned(), json!(wanted.amr));
+        }
+    }
+    let mut response = full(&visit.request_id, status, PROBLEM_JSON, value.to_string());
+    // The config takes no value that can't stand in a quoted string, and what an upstream asks for is held to the same.
+    let challenge = HeaderValue::try_from(challenge).unwrap_or(CHALLENGE);
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     response
 }
 

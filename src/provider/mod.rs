@@ -6,11 +6,13 @@ pub mod oidc;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::clock::{Clock, Timestamp};
 use crate::config::settings::ProviderSettings;
 use crate::identity::principal::Principal;
 use crate::net::outbound_proxy::Proxies;
+use crate::policy::wanted::Wanted;
 use crate::provider::neighbours::Neighbours;
 use crate::provider::oidc::OpenIdProvider;
 use crate::session::flow::Pending;
@@ -24,6 +26,8 @@ pub struct Begin {
     pub redirect_uri: String,
     /// Further authorization parameters; the caller has checked them against the config's list.
     pub parameters: Vec<(String, String)>,
+    /// What the sign-in should have besides that it is one.
+    pub wanted: Wanted,
 }
 
 /// A sign-in that has begun.
@@ -238,6 +242,11 @@ impl Provider {
     /// Its issuer identifier.
     pub fn issuer(&self) -> &str {
         &self.oidc.settings().issuer
+    }
+
+    /// How far its clock may differ from ours.
+    pub fn clock_skew(&self) -> Duration {
+        self.oidc.settings().clock_skew
     }
 
     /// What people read on the sign-in page.

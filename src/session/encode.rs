@@ -18,7 +18,7 @@ use flate2::write::DeflateEncoder;
 use super::model::Session;
 
 /// The first byte. Postcard is not self-describing, so any change to [`Session`] or what is inside takes the next number.
-const FORMAT: u8 = 3;
+const FORMAT: u8 = 4;
 /// The second byte of what is written as it is.
 const PLAIN: u8 = 0;
 /// The second byte of what is deflated.

@@ -23,11 +23,12 @@ use super::set_cookie::{self, Unwritable};
 use crate::base::clock::Timestamp;
 use crate::config::settings::SessionSettings;
 use crate::http::cookie_scan;
+use crate::policy::wanted::Wanted;
 use crate::seal::aead::{Purpose, SealError};
 use crate::seal::keyring::Keyring;
 
 /// The first byte of a flow inside its seal. Any change to [`Flow`] or [`Pending`] takes the next number.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 /// The most flows that a browser holds at once: so many tabs may be signing in.
 const MAX_FLOWS: usize = 6;
 /// The most cookies of flows that one request is searched for, and one answer clears.
@@ -48,6 +49,8 @@ pub struct Pending {
     pub verifier: String,
     /// The redirect URI, repeated exactly at the token endpoint (RFC 6749, section 4.1.3).
     pub redirect_uri: String,
+    /// What was asked of the sign-in besides that it is one (RFC 9470).
+    pub wanted: Wanted,
 }
 
 /// One sign-in on its way.
@@ -61,6 +64,8 @@ pub struct Flow {
     pub return_to: String,
     /// When it began.
     pub started: Timestamp,
+    /// How many sign-ins in a row were begun because a rule wanted more of them, this one included.
+    pub round: u8,
 }
 
 /// Remembers which flows were used, so that none works twice. Its copies share one memory; it should outlive a reload.

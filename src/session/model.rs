@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
 use crate::identity::principal::Principal;
+use crate::policy::wanted::Wanted;
 
 /// The tokens that the provider gave. They are written to no log: `Debug` shows only which are there.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +84,10 @@ pub struct Session {
     pub authenticated: Option<Timestamp>,
     /// The provider's own session (`sid`), for logout.
     pub provider_session: Option<String>,
+    /// What was asked of this sign-in besides that it is one, so that a provider that does not give it is not asked for ever.
+    pub asked: Wanted,
+    /// How many sign-ins in a row were begun because a rule wanted more of them, up to this one.
+    pub round: u8,
 }
 
 /// How long sessions last, on our clock.

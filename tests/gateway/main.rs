@@ -66,6 +66,7 @@ mod sign_in;
 mod sign_ins;
 mod sign_out;
 mod signed_out;
+mod step_up;
 mod supports;
 mod tls;
 mod upstream_faults;

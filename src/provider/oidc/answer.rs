@@ -52,6 +52,7 @@ mod tests {
             nonce: String::new(),
             verifier: String::new(),
             redirect_uri: String::new(),
+            wanted: crate::policy::wanted::Wanted::default(),
         };
         code(&Arc::from("corp"), &pending, answers_with_issuer, answer)
     }

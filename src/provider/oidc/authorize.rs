@@ -7,6 +7,7 @@ use super::discovery::Metadata;
 use super::library;
 use crate::base::random::{self, NoRandomness};
 use crate::config::settings::ProviderSettings;
+use crate::policy::wanted::Wanted;
 use crate::provider::Begin;
 use crate::session::flow::Pending;
 
@@ -35,7 +36,8 @@ pub(super) fn begin(
     begin: &Begin,
 ) -> Result<(String, Pending), Problem> {
     let pending = pending(settings, begin)?;
-    let parameters = parameters(&settings.authorization_parameters, &begin.parameters);
+    let mut parameters = parameters(&settings.authorization_parameters, &begin.parameters);
+    want(&mut parameters, &begin.wanted, metadata.takes_claims);
     let url = library::authorization_url(settings, metadata, &pending, &parameters)
         .map_err(|library::Unreadable| Problem::RedirectUri)?;
     Ok((with_resources(url, &settings.resources), pending))
@@ -54,7 +56,7 @@ fn with_resources(mut url: String, resources: &[String]) -> String {
 pub(super) fn pending(settings: &ProviderSettings, begin: &Begin) -> Result<Pending, Problem> {
     let [state, nonce, verifier] = random::tokens()?;
     let (issuer, redirect_uri) = (settings.issuer.clone(), begin.redirect_uri.clone());
-    Ok(Pending { issuer, state, nonce, verifier, redirect_uri })
+    Ok(Pending { issuer, state, nonce, verifier, redirect_uri, wanted: begin.wanted.clone() })
 }
 
 /// Why no request can be made.
@@ -84,6 +86,31 @@ fn parameters<'a>(
     all
 }
 
+/// What a rule wants of the sign-in takes the place of what anybody else said; of two ages the shorter one counts.
+///
+/// `acr` is asked for by `acr_values` alone: by `claims` too, what the provider does is unspecified (`OpenID` Connect Core 1.0,
+/// section 5.5.1.1). `amr` has no parameter of its own, and a provider that knows the person already would not ask for another
+/// method, so it has to begin anew (section 3.1.2.1, `prompt`).
+fn want(parameters: &mut BTreeMap<Cow<'_, str>, Cow<'_, str>>, wanted: &Wanted, takes_claims: bool) {
+    let mut set = |name: &'static str, value: String| {
+        parameters.insert(Cow::Borrowed(name), Cow::Owned(value));
+    };
+    if !wanted.acr.is_empty() {
+        set("acr_values", wanted.acr.join(" "));
+    }
+    if !wanted.amr.is_empty() {
+        set("prompt", "login".to_owned());
+        if takes_claims {
+            let amr = serde_json::json!({"id_token": {"amr": {"essential": true, "values": wanted.amr}}});
+            set("claims", amr.to_string());
+        }
+    }
+    if let Some(max_age) = wanted.max_age {
+        let configured = parameters.get("max_age").and_then(|text| text.parse().ok()).unwrap_or(u64::MAX);
+        parameters.insert(Cow::Borrowed("max_age"), Cow::Owned(max_age.as_secs().min(configured).to_string()));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use base64::Engine as _;
@@ -102,9 +129,19 @@ mod tests {
     fn begun(configured: &[(&str, &str)], given: &[(&str, &str)]) -> (Vec<(String, String)>, Pending) {
         let mut settings = settings("https://idp.example");
         settings.authorization_parameters = pairs(configured).into_iter().collect();
-        let asked =
-            Begin { redirect_uri: "https://app.example/.auth/callback/corp".to_owned(), parameters: pairs(given) };
-        let (url, pending) = begin(&settings, &metadata("https://idp.example"), &asked).unwrap();
+        begun_for(&settings, given, Wanted::default(), false)
+    }
+
+    fn begun_for(
+        settings: &ProviderSettings,
+        given: &[(&str, &str)],
+        wanted: Wanted,
+        takes_claims: bool,
+    ) -> (Vec<(String, String)>, Pending) {
+        let redirect_uri = "https://app.example/.auth/callback/corp".to_owned();
+        let asked = Begin { redirect_uri, parameters: pairs(given), wanted };
+        let metadata = Metadata { takes_claims, ..metadata("https://idp.example") };
+        let (url, pending) = begin(settings, &metadata, &asked).unwrap();
         assert!(url.starts_with("https://idp.example/authorize?"), "{url}");
         (query(&url), pending)
     }
@@ -151,6 +188,33 @@ mod tests {
             let (query, _) = begun(&[(name, "evil")], &[(name, "evil")]);
             assert!(!query.iter().any(|(_, value)| value == "evil"), "{name}");
         }
+    }
+
+    #[test]
+    fn what_a_rule_wants_is_asked_for_whatever_others_say() {
+        let mut settings = settings("https://idp.example");
+        settings.authorization_parameters =
+            pairs(&[("acr_values", "bronze"), ("max_age", "600")]).into_iter().collect();
+        let given = [("acr_values", "tin"), ("max_age", "9999"), ("prompt", "none"), ("claims", "{}")];
+        let list = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let wanted = |max_age| Wanted {
+            acr: list(&["gold", "silver"]),
+            amr: list(&["mfa"]),
+            max_age: Some(std::time::Duration::from_secs(max_age)),
+        };
+        for (max_age, expected) in [(60, "60"), (3600, "600"), (0, "0")] {
+            let (query, pending) = begun_for(&settings, &given, wanted(max_age), true);
+            let of = |name: &str| {
+                query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect::<Vec<_>>()
+            };
+            assert_eq!(of("acr_values"), ["gold silver"]);
+            assert_eq!(of("max_age"), [expected]);
+            assert_eq!(of("prompt"), ["login"]);
+            assert_eq!(of("claims"), [r#"{"id_token":{"amr":{"essential":true,"values":["mfa"]}}}"#]);
+            assert_eq!(pending.wanted, wanted(max_age));
+        }
+        let (query, _) = begun_for(&settings, &[], wanted(60), false);
+        assert!(!query.iter().any(|(name, _)| name == "claims"), "it said not that it takes them");
     }
 
     #[test]

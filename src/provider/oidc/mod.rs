@@ -138,8 +138,8 @@ impl OpenIdProvider {
     fn depart(&self, known: &Arc<Known>, begin: &Begin) -> Result<Begun, ProviderFault> {
         let misconfigured =
             |problem: authorize::Problem| ProviderFault::misconfigured(&self.settings.name, problem.to_string());
-        // What a visitor adds makes a kind of its own, which is not worth keeping.
-        let is_usual = begin.parameters.is_empty();
+        // What a visitor adds, or a rule wants, makes a kind of its own, which is not worth keeping.
+        let is_usual = begin.parameters.is_empty() && begin.wanted.is_nothing();
         if is_usual {
             let pending = authorize::pending(&self.settings, begin).map_err(misconfigured)?;
             if let Some(url) = self.departures.url(known, begin, &pending) {

@@ -80,6 +80,7 @@ pub(super) fn metadata(issuer: &str) -> Metadata {
         end_session: Some(url("end")),
         revocation: None,
         answers_with_issuer: false,
+        takes_claims: false,
     }
 }
 
@@ -217,7 +218,10 @@ pub(super) fn provider(settings: ProviderSettings) -> Provider {
 
 pub(super) async fn begin(provider: &Provider) -> Result<Pending, ProviderFault> {
     let redirect_uri = "https://app.example/.auth/callback/corp".to_owned();
-    Ok(provider.begin(Begin { redirect_uri, parameters: Vec::new() }).await?.pending)
+    Ok(provider
+        .begin(Begin { redirect_uri, parameters: Vec::new(), wanted: crate::policy::wanted::Wanted::default() })
+        .await?
+        .pending)
 }
 
 pub(super) fn with_code() -> Answer {

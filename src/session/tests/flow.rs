@@ -25,9 +25,11 @@ fn flow(state: &str, started: Timestamp) -> Flow {
             nonce: "nonce".to_owned(),
             verifier: "verifier".to_owned(),
             redirect_uri: "https://app.example.com/.auth/callback/corp".to_owned(),
+            wanted: crate::policy::wanted::Wanted::default(),
         },
         return_to: "/page?x=1".to_owned(),
         started,
+        round: 0,
     }
 }
 

@@ -54,6 +54,8 @@ pub(super) fn sample() -> Session {
         used: NOW,
         authenticated: Some(NOW),
         provider_session: Some("sid-1".to_owned()),
+        asked: crate::policy::wanted::Wanted::default(),
+        round: 0,
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Metadata {
     pub(super) revocation: Option<Url>,
     /// `authorization_response_iss_parameter_supported` (RFC 9207, section 3).
     pub(super) answers_with_issuer: bool,
+    /// Whether it says that it takes the parameter `claims` (`OpenID` Connect Core 1.0, section 5.5).
+    pub(super) takes_claims: bool,
 }
 
 /// Whose metadata it is to be.
@@ -90,6 +92,7 @@ impl Home {
             end_session: optional("end_session_endpoint", raw.end_session.as_ref())?,
             revocation: optional("revocation_endpoint", raw.revocation.as_ref())?,
             answers_with_issuer: raw.answers_with_issuer,
+            takes_claims: raw.takes_claims,
         };
         if metadata.authorization.query_pairs().any(|(name, _)| RESERVED.contains(&name.as_ref())) {
             return Err(untrusted("its authorization_endpoint sets a parameter that is ours to set".to_owned()));

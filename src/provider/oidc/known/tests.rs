@@ -94,7 +94,11 @@ async fn a_provider_that_answers_nonsense_is_there_and_is_not_believed() {
         forget(&provider).await;
         rig.set(DOCUMENT, reply);
         let begun = provider
-            .begin(crate::provider::Begin { redirect_uri: "https://app.example/cb".to_owned(), parameters: Vec::new() })
+            .begin(crate::provider::Begin {
+                redirect_uri: "https://app.example/cb".to_owned(),
+                parameters: Vec::new(),
+                wanted: crate::policy::wanted::Wanted::default(),
+            })
             .await
             .unwrap();
         assert!(begun.url.starts_with(&rig.issuer), "{}", begun.url);

@@ -21,6 +21,7 @@ pub(in super::super) struct RawMetadata {
     pub(in super::super) end_session: Option<String>,
     pub(in super::super) revocation: Option<String>,
     pub(in super::super) answers_with_issuer: bool,
+    pub(in super::super) takes_claims: bool,
 }
 
 /// What later documents added to the metadata.
@@ -63,6 +64,7 @@ pub(in super::super) fn parse_metadata(text: &[u8]) -> Result<RawMetadata, Unrea
         jwks: document.jwks_uri().to_string(),
         end_session: additions.end_session_endpoint.clone(),
         revocation: additions.revocation_endpoint.clone(),
+        takes_claims: document.claims_parameter_supported().unwrap_or(false),
         answers_with_issuer: additions.authorization_response_iss_parameter_supported,
     })
 }
