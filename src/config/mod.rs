@@ -6,6 +6,7 @@
 mod bearer_settings;
 mod check;
 mod env;
+pub mod expression;
 pub mod finding;
 pub mod problem;
 mod raw;

@@ -73,7 +73,7 @@ fn told(place: &str, key: &str, message: &str) -> String {
 /// Looks the places up and writes the mistakes out, in the order of sources and lines.
 pub(super) fn write_out(mut drafts: Vec<Draft>, layers: &[Layer]) -> Vec<Problem> {
     drafts.sort_by_cached_key(|draft| {
-        let span = layer_of(&draft.place, layers).and_then(|layer| layer.span(&draft.place));
+        let span = span_of(draft, layers);
         (draft.place.layer, span.map(|span| span.start), draft.wrong.message.clone())
     });
     let mut problems: Vec<Problem> = drafts
@@ -81,12 +81,16 @@ pub(super) fn write_out(mut drafts: Vec<Draft>, layers: &[Layer]) -> Vec<Problem
         .map(|draft| {
             let mut notes: Vec<String> =
                 draft.related.iter().map(|(place, how)| format!("{how} {}", place_text(place, layers))).collect();
+            let at = span_of(&draft, layers);
+            if let (Some((text, range)), false) = (&draft.wrong.inside, is_shown_inside(&draft, layers)) {
+                notes.push(pointed(text, range));
+            }
             notes.extend(draft.wrong.notes);
             Problem {
-                place: place_text(&draft.place, layers),
+                place: place_text_at(&draft.place, at.as_ref(), layers),
                 key: key_in_full(&draft.place, layers),
                 message: draft.wrong.message,
-                snippet: snippet_of(&draft.place, layers),
+                snippet: snippet_of(&draft.place, at.as_ref(), layers),
                 notes,
             }
         })
@@ -177,7 +181,41 @@ fn key_in_full(place: &Place, layers: &[Layer]) -> String {
     text
 }
 
+/// The bytes of a layer's text that a mistake is about: its place, or what is meant inside of it where the value stands there as it is.
+fn span_of(draft: &Draft, layers: &[Layer]) -> Option<Range<usize>> {
+    let layer = layer_of(&draft.place, layers)?;
+    let span = layer.span(&draft.place)?;
+    Some(inner_span(draft, layer, &span).unwrap_or(span))
+}
+
+fn inner_span(draft: &Draft, layer: &Layer, span: &Range<usize>) -> Option<Range<usize>> {
+    let Origin::File { text, .. } = &layer.origin else { return None };
+    let (value, range) = draft.wrong.inside.as_ref()?;
+    let from = span.start + text.get(span.clone())?.find(value.as_str())?;
+    Some(from + range.start..from + range.end)
+}
+
+fn is_shown_inside(draft: &Draft, layers: &[Layer]) -> bool {
+    let layer = layer_of(&draft.place, layers);
+    layer.is_some_and(|layer| layer.span(&draft.place).is_some_and(|span| inner_span(draft, layer, &span).is_some()))
+}
+
+/// Where in a text a mistake is, when the text does not stand in the file as it is: escapes are written, or there is no file.
+fn pointed(text: &str, range: &Range<usize>) -> String {
+    let (line, column) = line_and_column(text, range.start);
+    let place = if text.contains('\n') { format!("line {line}, column {column}") } else { format!("column {column}") };
+    match text.get(range.clone()).filter(|part| !part.trim().is_empty()) {
+        Some(part) => format!("at {place} of the text: `{}`", printable(part)),
+        None => format!("at {place} of the text"),
+    }
+}
+
 fn place_text(place: &Place, layers: &[Layer]) -> String {
+    let span = layer_of(place, layers).and_then(|layer| layer.span(place));
+    place_text_at(place, span.as_ref(), layers)
+}
+
+fn place_text_at(place: &Place, span: Option<&Range<usize>>, layers: &[Layer]) -> String {
     let Some(layer) = layer_of(place, layers) else {
         let mut files = layers.iter().filter_map(|layer| match &layer.origin {
             Origin::File { name, .. } => Some(name),
@@ -189,7 +227,7 @@ fn place_text(place: &Place, layers: &[Layer]) -> String {
         };
     };
     match &layer.origin {
-        Origin::File { name, text } => layer.span(place).map_or_else(
+        Origin::File { name, text } => span.map_or_else(
             || name.clone(),
             |span| {
                 let (line, column) = line_and_column(text, span.start);
@@ -202,10 +240,10 @@ fn place_text(place: &Place, layers: &[Layer]) -> String {
     }
 }
 
-fn snippet_of(place: &Place, layers: &[Layer]) -> String {
+fn snippet_of(place: &Place, span: Option<&Range<usize>>, layers: &[Layer]) -> String {
     let Some(layer) = layer_of(place, layers) else { return String::new() };
-    match (&layer.origin, layer.span(place)) {
-        (Origin::File { text, .. }, Some(span)) => snippet(text, &span, &layer.hidden),
+    match (&layer.origin, span) {
+        (Origin::File { text, .. }, Some(span)) => snippet(text, span, &layer.hidden),
         _ => String::new(),
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use regex::Regex;
 
+use super::expression::Expression;
+
 /// Who may pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allow {
@@ -45,6 +47,8 @@ pub struct Conditions {
     pub amr: Option<Vec<String>>,
     /// The longest time since the person last proved to the provider who they are. Whole seconds.
     pub max_age: Option<Duration>,
+    /// What the other keys can't say.
+    pub expression: Option<Expression>,
 }
 
 impl Conditions {
@@ -53,6 +57,7 @@ impl Conditions {
         let circumstances = Self {
             client_certificate: self.client_certificate.clone(),
             networks: self.networks.clone(),
+            expression: self.expression.clone().filter(|expression| !expression.asks_who()),
             ..Self::default()
         };
         *self != circumstances

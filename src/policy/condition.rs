@@ -14,8 +14,10 @@ use ipnet::IpNet;
 
 use super::asker::Asker;
 use super::claim;
+use super::expression;
 use super::names::{Emails, Names, plain_email};
 use super::wanted;
+use crate::config::expression::Expression;
 use crate::config::settings::{Account, ClaimCondition};
 use crate::identity::principal::Principal;
 
@@ -81,6 +83,8 @@ pub enum Condition {
     Certificate(Names),
     /// `networks`
     Networks(Box<[IpNet]>),
+    /// `expression`
+    Expression(Expression),
     /// `acr`
     Acr(Names),
     /// `amr`
@@ -102,9 +106,10 @@ pub enum About {
 
 impl Condition {
     /// What it is about.
-    pub const fn about(&self) -> About {
+    pub fn about(&self) -> About {
         match self {
             Self::Certificate(_) | Self::Networks(_) => About::Circumstances,
+            Self::Expression(expression) if !expression.asks_who() => About::Circumstances,
             Self::Acr(_) | Self::Amr(_) | Self::MaxAge(_) => About::SignIn,
             Self::Providers(_)
             | Self::Accounts(_)
@@ -113,7 +118,8 @@ impl Condition {
             | Self::Scopes(_)
             | Self::Emails(_)
             | Self::EmailDomains(_)
-            | Self::Claim(_) => About::Person,
+            | Self::Claim(_)
+            | Self::Expression(_) => About::Person,
         }
     }
 
@@ -127,6 +133,9 @@ impl Condition {
                 Some(client) => networks.iter().any(|network| network.contains(&client)).into(),
                 None => Truth::Unclear,
             },
+            (Self::Expression(expression), who) if who.is_some() || !expression.asks_who() => {
+                expression::truth(expression, asker)
+            }
             (_, None) => Truth::Unmet,
             (Self::MaxAge(max_age), Some(_)) => wanted::is_fresh(asker.authenticated, *max_age, asker.now).into(),
             (_, Some(principal)) => self.truth_of(principal),
@@ -154,7 +163,7 @@ impl Condition {
                 let is_odd = principal.claims.get("amr").is_some_and(|amr| !amr.is_array());
                 if is_odd { Truth::Unclear } else { wanted::amr(principal).any(|method| names.has(method)).into() }
             }
-            Self::Certificate(_) | Self::Networks(_) | Self::MaxAge(_) => Truth::Unmet,
+            Self::Certificate(_) | Self::Networks(_) | Self::Expression(_) | Self::MaxAge(_) => Truth::Unmet,
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod asker;
 pub mod claim;
 pub mod condition;
+pub mod expression;
 pub mod names;
 pub mod rule;
 pub mod table;

@@ -17,6 +17,7 @@ use crate::config::settings::{Allow, Conditions};
 pub struct Rule {
     allow: Allowed,
     deny: Box<[Table]>,
+    reads_path: bool,
 }
 
 /// Whom a rule admits unless it denies them.
@@ -52,7 +53,15 @@ impl Rule {
             Allow::SignedIn => Allowed::SignedIn,
             Allow::AnyOf(any_of) => Allowed::AnyOf(tables(any_of)),
         };
-        Self { allow, deny: tables(deny) }
+        let deny: Box<[Table]> = tables(deny);
+        let allowing: &[Table] = if let Allowed::AnyOf(tables) = &allow { tables } else { &[] };
+        let reads_path = allowing.iter().chain(&deny).any(Table::reads_path);
+        Self { allow, deny, reads_path }
+    }
+
+    /// Whether its answer may differ between two readings of one path.
+    pub const fn reads_path(&self) -> bool {
+        self.reads_path
     }
 
     /// Whether everyone may pass who is not denied, so that nobody has to be asked who they are.

@@ -41,6 +41,12 @@ impl Table {
         &self.conditions
     }
 
+    /// Whether a key looks at the path, of which a request may have several readings.
+    pub fn reads_path(&self) -> bool {
+        let reads = |condition: &Condition| matches!(condition, Condition::Expression(it) if it.reads_path());
+        self.conditions.iter().any(reads)
+    }
+
     /// Whether a key asks about the person.
     pub const fn asks_who(&self) -> bool {
         self.asks_who
@@ -88,6 +94,7 @@ fn conditions(settings: &Conditions) -> Vec<Condition> {
         acr,
         amr,
         max_age,
+        expression,
     } = settings;
     let exact = |names: &Option<Vec<String>>| names.as_deref().map(Names::exact);
     let mut conditions: Vec<Condition> = [
@@ -108,5 +115,7 @@ fn conditions(settings: &Conditions) -> Vec<Condition> {
     .flatten()
     .collect();
     conditions.extend(claims.iter().cloned().map(Condition::Claim));
+    // The dearest one last, of those about the same.
+    conditions.extend(expression.clone().map(Condition::Expression));
     conditions
 }

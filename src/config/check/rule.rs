@@ -3,6 +3,7 @@
 use super::address::network;
 use super::claim_rule;
 use super::rule_values::{account, certificate, domain, email, exact, known_provider, reference, scope};
+use crate::config::expression::{Expression, ExpressionFault};
 use crate::config::raw::convert;
 use crate::config::raw::node::{Content, Node, Place};
 use crate::config::raw::report::{Report, Wrong, nearest, printable};
@@ -118,6 +119,7 @@ fn conditions(node: &Node, side: Side, providers: &[&str], report: &Report) -> O
         acr: values(&table, "acr", reference),
         amr: values(&table, "amr", reference),
         max_age: table.has("max_age").then_some(max_age),
+        expression: expression(&table),
     };
     if side == Side::Deny && conditions.max_age.is_some() {
         let wrong = Wrong::new("`max_age` in `deny` would deny those who signed in lately")
@@ -130,6 +132,17 @@ fn conditions(node: &Node, side: Side, providers: &[&str], report: &Report) -> O
         return None;
     }
     Some(conditions)
+}
+
+/// What the other keys can't say, in the Common Expression Language.
+fn expression(table: &Table<'_>) -> Option<Expression> {
+    table.parse("expression", "an expression such as \"request.method == 'GET'\"", |text| {
+        Expression::parse(text).map_err(|fault| {
+            let ExpressionFault { message, notes, at } = fault;
+            let wrong = Wrong::new(message).inside(text, at);
+            notes.into_iter().fold(wrong, Wrong::note)
+        })
+    })
 }
 
 /// A list of a rule. An empty one could be read as nobody or as everybody, so it is a mistake.

@@ -21,12 +21,20 @@ pub(in crate::config) struct Wrong {
     pub(in crate::config) message: String,
     /// What is allowed, the fix.
     pub(in crate::config) notes: Vec<String>,
+    /// Where in the value, when the value is a text with an inside of its own: all of it, and the bytes that are meant.
+    pub(in crate::config) inside: Option<(String, Range<usize>)>,
 }
 
 impl Wrong {
     /// A mistake without notes.
     pub(in crate::config) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), notes: Vec::new() }
+        Self { message: message.into(), notes: Vec::new(), inside: None }
+    }
+
+    /// In these bytes of the value's `text`.
+    pub(in crate::config) fn inside(mut self, text: &str, at: Range<usize>) -> Self {
+        self.inside = Some((text.to_owned(), at));
+        self
     }
 
     /// With a note.

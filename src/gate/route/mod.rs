@@ -154,7 +154,8 @@ impl RouteTable {
         for reading in path.other_readings() {
             let Some(other) = self.find(host, method, &reading) else { return Lookup::Nothing };
             let is_known = Arc::ptr_eq(other, route) || also.iter().any(|known| Arc::ptr_eq(known.route, other));
-            if !is_known {
+            // A rule that looks at the path is asked about each of its readings.
+            if !is_known || other.rule.reads_path() {
                 also.push(Other { route: other, path: reading });
             }
         }

@@ -30,6 +30,8 @@ async fn scene(userinfo: UserInfo, change: impl FnOnce(&mut Value)) -> (Rig, Pro
         used: now,
         authenticated: signed_in.authenticated,
         provider_session: signed_in.provider_session,
+        asked: crate::policy::wanted::Wanted::default(),
+        round: 0,
     };
     (rig, provider, session)
 }
