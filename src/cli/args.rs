@@ -1,6 +1,6 @@
 //! What can be said on the command line.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -31,6 +31,12 @@ pub(crate) enum Command {
     Serve(ConfigArgs),
     /// Tell every mistake in a config; exit 1 if there is one. Uses no network.
     Check(ConfigArgs),
+    /// Tell which route a request has, what its rule sees and decides, and what the upstream would get. Uses no network.
+    ///
+    /// Exit codes: 0 it passes, 1 mistakes in the config, 2 the case can't be read, 3 somebody has to sign in first, 4 to sign in
+    /// anew (step-up), 5 it is forbidden, 6 it is refused before any rule is looked at or has no route.
+    #[command(verbatim_doc_comment)]
+    Explain(ExplainArgs),
     /// Run the gateway, a development identity provider and a sample application in one process.
     Demo(DemoArgs),
     /// Write a new session key: 32 random bytes in base64url. With --signing, a private key for the tokens that the gateway signs, in PEM.
@@ -56,6 +62,7 @@ impl ConfigArgs {
     }
 }
 
+<<<<<<< HEAD
 /// Which key.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct KeygenArgs {
@@ -76,6 +83,32 @@ pub(crate) enum SigningAlgorithm {
     /// RSA of 2048 bits.
     #[value(name = "RS256")]
     Rs256,
+=======
+/// What to explain.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// The method, as it would be sent.
+    #[arg(value_name = "METHOD")]
+    pub(crate) method: String,
+    /// The URL as it would be sent, byte for byte; a path alone is one at the public URL.
+    #[arg(value_name = "URL")]
+    pub(crate) url: String,
+    /// Who is signed in: a JSON object with the claims of an ID token, `-` for standard input. Nobody without it. `auth_time`, `acr` and
+    /// `amr` tell how; `scope` what was granted, where it is another than what is asked for.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) claims: Option<PathBuf>,
+    /// Whose claims they are, where `iss` does not say it and there are several providers.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) provider: Option<String>,
+    /// The address that the request comes from. Without it: 127.0.0.1.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) client_ip: Option<IpAddr>,
+    /// Tell it as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+>>>>>>> 88ccb30 (Explain a request from the command line: route, rule by rule, decision, and what the upstream would get)
 }
 
 /// How to run the demo.

@@ -9,4 +9,5 @@ pub mod rule;
 pub mod table;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 pub mod wanted;

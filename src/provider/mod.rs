@@ -8,6 +8,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
 use crate::base::clock::{Clock, Timestamp};
 use crate::config::settings::ProviderSettings;
 use crate::identity::principal::Principal;
@@ -209,6 +211,18 @@ impl ProviderFault {
         let error = error.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(64).collect();
         Self::Refused { provider: Arc::clone(provider), error }
     }
+}
+
+/// Whom the claims of an ID token of this provider would tell of, and when they proved who they are: for tools that ask what would be
+/// decided. Nothing is verified. `scope` is taken for what was granted.
+///
+/// # Errors
+/// Why the claims can't be those of a person.
+pub fn principal_of(
+    settings: &ProviderSettings,
+    claims: Map<String, Value>,
+) -> Result<(Principal, Option<Timestamp>), &'static str> {
+    oidc::principal_of(settings, claims)
 }
 
 /// What all providers share on their way out.

@@ -6,6 +6,7 @@ mod answer;
 mod application;
 mod bearer;
 mod claim_rule;
+mod doubts;
 mod files;
 mod health;
 mod listen;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::Method;
 
 use super::bearer;
+use super::doubts;
 use super::names;
 use super::pattern;
 use super::provider;
@@ -15,7 +16,9 @@ use super::upstream;
 use crate::config::raw::node::{Node, Place};
 use crate::config::raw::report::{Wrong, printable};
 use crate::config::raw::table::{Table, within};
-use crate::config::settings::{Allow, Conditions, PathAllowances, PathPattern, RouteSettings, SignedOut};
+use crate::config::settings::{
+    Allow, Conditions, PathAllowances, PathPattern, ProviderSettings, RouteSettings, SignedOut,
+};
 
 /// The names that a route may speak of.
 pub(super) struct Names<'n> {
@@ -23,6 +26,8 @@ pub(super) struct Names<'n> {
     /// Providers, and issuers of tokens where nobody signs in.
     vouchers: Vec<&'n str>,
     upstreams: Vec<&'n str>,
+    /// The providers without mistakes.
+    settings: Vec<&'n ProviderSettings>,
 }
 
 impl<'n> Names<'n> {
@@ -38,6 +43,7 @@ impl<'n> Names<'n> {
             bearers: bearers.iter().map(|bearer| bearer.name.as_str()).collect(),
             vouchers,
             upstreams: upstreams.iter().map(|upstream| upstream.name.as_str()).collect(),
+            settings: providers.iter().filter_map(|provider| provider.settings.as_ref()).collect(),
         }
     }
 }
@@ -51,12 +57,15 @@ pub(super) fn routes(root: &Table<'_>, names: &Names<'_>, prefix: &str) -> Vec<R
     };
     let mut routes: Vec<(RouteSettings, Place)> = Vec::new();
     for node in &nodes {
-        routes.extend(route(node, names, prefix, root).map(|route| {
-            let place = within(&node.place, "path");
-            (route, place)
-        }));
+        routes.extend(route(node, names, prefix, root).map(|route| (route, node.place.clone())));
     }
     ties::check(&routes, root.report());
+    // What is doubtful may only follow from a mistake.
+    if root.report().is_clean_within(&root.place("routes")) {
+        // Who sends a token may have claims that no provider's settings tell of.
+        let settings: &[&ProviderSettings] = if names.bearers.is_empty() { &names.settings } else { &[] };
+        doubts::check(&routes, settings, root.report());
+    }
     let routes: Vec<RouteSettings> = routes.into_iter().map(|(route, _)| route).collect();
     if routes.iter().any(|route| asks_for_sign_in(&route.allow)) {
         need_provider(root, names);

@@ -4,6 +4,7 @@ use http::Method;
 
 use crate::config::raw::node::Place;
 use crate::config::raw::report::{Report, Wrong};
+use crate::config::raw::table::within;
 use crate::config::settings::RouteSettings;
 
 /// Reports every pair with the same host, the same paths, and a method in common.
@@ -13,7 +14,7 @@ pub(super) fn check(routes: &[(RouteSettings, Place)], report: &Report) {
         if let Some((_, other)) = first {
             let wrong = Wrong::new("two routes tie: the same host, the same path and a method in common")
                 .note("narrow one of them by `host` or `methods`, or leave it out");
-            report.clash(place.clone(), other.clone(), "the other one is at", wrong);
+            report.clash(within(place, "path"), within(other, "path"), "the other one is at", wrong);
         }
     }
 }

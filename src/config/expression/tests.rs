@@ -7,7 +7,7 @@ use super::*;
 /// The message, and the text that it points at.
 fn wrong(source: &str) -> (String, String) {
     let fault = Expression::parse(source).map(|expression| format!("{:?}", expression.tree())).unwrap_err();
-    (fault.message, source.get(fault.at).unwrap().to_owned())
+    (fault.message, source.get(fault.at).unwrap_or_default().to_owned())
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod contract;
 mod layers;
 mod mistakes;
 mod reference;
+mod rules;
 mod secrets;
 mod syntax;
 mod tokens;

@@ -99,7 +99,11 @@ mod tests {
     }
 
     fn asked(redirect_uri: &str) -> Begin {
-        Begin { redirect_uri: redirect_uri.to_owned(), parameters: Vec::new() }
+        Begin {
+            redirect_uri: redirect_uri.to_owned(),
+            parameters: Vec::new(),
+            wanted: crate::policy::wanted::Wanted::default(),
+        }
     }
 
     #[test]

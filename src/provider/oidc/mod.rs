@@ -27,11 +27,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+<<<<<<< HEAD
 use tokio::sync::Semaphore;
+=======
+use serde_json::{Map, Value};
+>>>>>>> 88ccb30 (Explain a request from the command line: route, rule by rule, decision, and what the upstream would get)
 use url::{Host, Url};
 
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, Timestamp};
 use crate::config::settings::{ClientAuthentication, ProviderSettings};
+use crate::identity::principal::Principal;
 use crate::jose::algorithm::Algorithm;
 use crate::provider::oidc::calls::Calls;
 use crate::provider::oidc::departure::Departures;
@@ -298,6 +303,26 @@ impl OpenIdProvider {
             tokio::time::sleep(pause).await;
         }
     }
+}
+
+/// Whom unverified claims would tell of: as after a sign-in, without `UserInfo`.
+pub(super) fn principal_of(
+    settings: &ProviderSettings,
+    claims: Map<String, Value>,
+) -> Result<(Principal, Option<Timestamp>), &'static str> {
+    let subject = claims.get("sub").and_then(Value::as_str).ok_or("they need a text as `sub`")?.to_owned();
+    let authenticated = match claims.get("auth_time") {
+        None | Some(Value::Null) => None,
+        Some(when) => Some(Timestamp::from_seconds(when.as_u64().ok_or("`auth_time` is no whole number of seconds")?)),
+    };
+    let mut claims = claims;
+    let scopes = match claims.shift_remove("scope") {
+        None => settings.scopes.clone(),
+        Some(Value::String(scope)) => scope.split_ascii_whitespace().map(str::to_owned).collect(),
+        Some(_) => return Err("`scope` is no text"),
+    };
+    let principal = claims::principal(settings, &subject, claims, None, scopes);
+    principal.map(|principal| (principal, authenticated)).map_err(|claims::TooLarge| "they are larger than 64 KiB")
 }
 
 /// An issuer identifier is an `https` URL without query and fragment (`OpenID` Connect Core 1.0, section 1.2). Plain `http`

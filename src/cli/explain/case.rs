@@ -1,0 +1,144 @@
+//! The case to explain: a request as a client would send it, and who would send it.
+
+use std::io::Read as _;
+use std::net::{IpAddr, SocketAddr};
+
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, header};
+use serde_json::{Map, Value};
+
+use crate::base::clock::{Clock, Timestamp};
+use crate::cli::args::ExplainArgs;
+use crate::config::settings::{ProviderSettings, Settings};
+use crate::http::visit::{Peer, SiteOrigin};
+use crate::identity::principal::Principal;
+use crate::jose::json::parse_object;
+use crate::provider::principal_of;
+
+/// The longest file of claims, in bytes.
+const LONGEST_CLAIMS: u64 = 1024 * 1024;
+
+/// What is to be explained.
+pub(super) struct Case {
+    /// As it was given.
+    pub(super) method: String,
+    /// As it was given.
+    pub(super) url: String,
+    /// The request; why no client could send it, when it can't be one.
+    pub(super) parts: Result<Parts, &'static str>,
+    /// The connection that it comes over.
+    pub(super) peer: Peer,
+    /// Who is signed in.
+    pub(super) who: Option<Principal>,
+    /// When they proved who they are.
+    pub(super) authenticated: Option<Timestamp>,
+    /// When it is asked.
+    pub(super) now: Timestamp,
+}
+
+/// Reads the command line and the file of claims.
+///
+/// # Errors
+/// What can't be read, in a sentence.
+pub(super) fn read(args: &ExplainArgs, settings: &Settings) -> Result<Case, String> {
+    let now = Clock::System.now();
+    let (is_tls, host, target) = split(&args.url, settings)?;
+    let person = match &args.claims {
+        None if args.provider.is_some() => {
+            return Err("--provider says whose the --claims are; there are none".to_owned());
+        }
+        None => None,
+        Some(file) => Some(person(&text_of(file)?, args.provider.as_deref(), settings)?),
+    };
+    let (who, authenticated) = person.unzip();
+    let client = args.client_ip.map_or(IpAddr::from([127, 0, 0, 1]), |client| client);
+    Ok(Case {
+        method: args.method.clone(),
+        url: args.url.clone(),
+        parts: parts(&args.method, &host, target),
+        peer: Peer { remote: Some(SocketAddr::new(client, 0)), local: None, tls: is_tls, certificate: None },
+        who,
+        authenticated: authenticated.flatten(),
+        now,
+    })
+}
+
+/// Whether it comes over TLS, the host, and the target byte for byte.
+fn split<'u>(url: &'u str, settings: &Settings) -> Result<(bool, String, &'u str), String> {
+    if url.starts_with('/') {
+        let site = SiteOrigin::new(&settings.public_url).ok_or("public_url has no host")?;
+        return Ok((site.is_secure(), site.authority().to_owned(), url));
+    }
+    let form = || format!("`{}` is no URL; write https://host/path, or /path at the public URL", printable(url));
+    let (scheme, rest) = url.split_once("://").ok_or_else(form)?;
+    let is_tls = match scheme {
+        "https" => true,
+        "http" => false,
+        _ => return Err(form()),
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (host, target) = rest.split_at(end);
+    if host.is_empty() {
+        return Err(form());
+    }
+    Ok((is_tls, host.to_owned(), target))
+}
+
+/// A request with this target, unless no server would read it as one.
+fn parts(method: &str, host: &str, target: &str) -> Result<Parts, &'static str> {
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| "the method is no token")?;
+    let host = HeaderValue::from_str(host).map_err(|_| "the Host header is not a host")?;
+    let slashed = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+    let target = PathAndQuery::try_from(slashed).map_err(|_| "the request target can't be read")?;
+    let request = Request::builder().method(method).uri(http::Uri::from(target)).header(header::HOST, host).body(());
+    request.map(|request| request.into_parts().0).map_err(|_| "the request target can't be read")
+}
+
+fn text_of(file: &std::path::Path) -> Result<Vec<u8>, String> {
+    let wrong = |error: std::io::Error| format!("{}: {error}", file.display());
+    let mut text = Vec::new();
+    if file.as_os_str() == "-" {
+        std::io::stdin().lock().take(LONGEST_CLAIMS).read_to_end(&mut text).map_err(wrong)?;
+    } else {
+        let opened = std::fs::File::open(file).map_err(wrong)?;
+        opened.take(LONGEST_CLAIMS).read_to_end(&mut text).map_err(wrong)?;
+    }
+    Ok(text)
+}
+
+/// Whom the claims of an ID token tell of.
+fn person(text: &[u8], provider: Option<&str>, settings: &Settings) -> Result<(Principal, Option<Timestamp>), String> {
+    let claims = parse_object(text).map_err(|fault| format!("the claims are no JSON object: {fault}"))?;
+    let provider = provider_of(&claims, provider, &settings.providers)?;
+    principal_of(provider, claims).map_err(|problem| format!("the claims: {problem}"))
+}
+
+fn provider_of<'s>(
+    claims: &Map<String, Value>,
+    named: Option<&str>,
+    providers: &'s [ProviderSettings],
+) -> Result<&'s ProviderSettings, String> {
+    let known = || providers.iter().map(|provider| &*provider.name).collect::<Vec<_>>().join(", ");
+    if let Some(name) = named {
+        let found = providers.iter().find(|provider| *provider.name == *name);
+        return found.ok_or_else(|| format!("there is no provider `{}`; known: {}", printable(name), known()));
+    }
+    let issuer = claims.get("iss").and_then(Value::as_str);
+    match (issuer, providers) {
+        (Some(issuer), _) => providers.iter().find(|provider| provider.issuer == issuer).ok_or_else(|| {
+            format!(
+                "no provider has the issuer `{}`; leave `iss` out, or say --provider: {}",
+                printable(issuer),
+                known()
+            )
+        }),
+        (None, [only]) => Ok(only),
+        (None, []) => Err("the config has no provider whose claims these could be".to_owned()),
+        (None, _) => Err(format!("whose claims are these? Say --provider: {}", known())),
+    }
+}
+
+fn printable(text: &str) -> String {
+    text.chars().take(120).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
