@@ -152,7 +152,7 @@ impl VariableResolver for Seen<'_> {
     }
 }
 
-fn text<'b>(text: &'b str) -> CowVal<'b, 'b> {
+fn text(text: &str) -> CowVal<'_, '_> {
     CowVal::owned(CelString::from(text))
 }
 
@@ -243,6 +243,7 @@ fn text_of<'a>(value: &'a CowVal<'_, '_>) -> Result<&'a str, ExecutionError> {
     value.downcast_ref::<CelString<'_>>().map(CelString::inner).ok_or_else(ExecutionError::missing_argument_or_target)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the language calls its functions so")]
 fn matches<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
     let (whole, pattern) = two(&arguments)?;
     let Some(pattern) = pattern.downcast_ref::<Compiled>() else {
@@ -252,6 +253,7 @@ fn matches<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
     Ok(CowVal::owned(CelBool::from(is_match)))
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the language calls its functions so")]
 fn in_network<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
     let (address, network) = two(&arguments)?;
     let wrong = |_| ExecutionError::function_error("inNetwork", "no address");
@@ -265,12 +267,14 @@ fn in_network<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
     Ok(CowVal::owned(CelBool::from(is_in)))
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the language calls its functions so")]
 fn sum<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
     let (one, other) = two(&arguments)?;
     let adder = one.as_adder().ok_or_else(ExecutionError::missing_argument_or_target)?;
     Ok(CowVal::Owned(adder.add(other.as_ref())?.into_owned()))
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the language calls its functions so")]
 fn join<'b, 'v>(arguments: Arguments<'b, 'v>) -> Outcome<'b, 'v> {
     let (one, other) = two(&arguments)?;
     let (one, other) = (text_of(one)?, text_of(other)?);

@@ -123,7 +123,7 @@ fn test(test: &ClaimTest) -> (String, Value) {
         scalars
             .iter()
             .map(|scalar| match scalar {
-                Scalar::Text(text) => json!(text),
+                Scalar::Text(whole) => json!(whole),
                 Scalar::Integer(number) => json!(number),
                 Scalar::Bool(flag) => json!(flag),
             })

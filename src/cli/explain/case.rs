@@ -1,7 +1,7 @@
 //! The case to explain: a request as a client would send it, and who would send it.
 
 use std::io::Read as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -52,7 +52,7 @@ pub(super) fn read(args: &ExplainArgs, settings: &Settings) -> Result<Case, Stri
         Some(file) => Some(person(&text_of(file)?, args.provider.as_deref(), settings)?),
     };
     let (who, authenticated) = person.unzip();
-    let client = args.client_ip.map_or(IpAddr::from([127, 0, 0, 1]), |client| client);
+    let client = args.client_ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     Ok(Case {
         method: args.method.clone(),
         url: args.url.clone(),

@@ -155,10 +155,10 @@ fn asked(route: &Route, also: &[Other<'_>], asker: &Asker<'_>) -> Vec<Asked> {
 /// What the upstream of `route` would get; nothing when the path can't be rewritten.
 fn upstream(case: &Case, settings: &Settings, route: &Route, admitted: &Admitted) -> Result<Option<Upstream>, String> {
     let upstream = settings.upstreams.get(route.upstream).ok_or("the route leads to no upstream")?;
-    let came = admitted.path.target();
+    let received = admitted.path.target();
     let target = match &route.rewrite {
-        None => came.clone(),
-        Some(rewrite) => match rewrite.apply(came) {
+        None => received.clone(),
+        Some(rewrite) => match rewrite.apply(received) {
             Ok(target) => target,
             Err(_) => return Ok(None),
         },

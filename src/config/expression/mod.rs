@@ -162,7 +162,7 @@ fn at_position(source: &str, (line, column): (isize, isize)) -> Range<usize> {
     let column = usize::try_from(column).unwrap_or(1).max(1);
     let before: usize = source.split_inclusive('\n').take(line - 1).map(str::len).sum();
     let rest = source.get(before..).unwrap_or_default();
-    let offset = rest.char_indices().nth(column - 1).map_or(rest.trim_end().len(), |(offset, _)| offset);
+    let offset = rest.char_indices().nth(column - 1).map_or_else(|| rest.trim_end().len(), |(offset, _)| offset);
     word_at(source, before + offset)
 }
 
