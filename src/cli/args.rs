@@ -62,7 +62,6 @@ impl ConfigArgs {
     }
 }
 
-<<<<<<< HEAD
 /// Which key.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct KeygenArgs {
@@ -83,7 +82,8 @@ pub(crate) enum SigningAlgorithm {
     /// RSA of 2048 bits.
     #[value(name = "RS256")]
     Rs256,
-=======
+}
+
 /// What to explain.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ExplainArgs {
@@ -108,7 +108,6 @@ pub(crate) struct ExplainArgs {
     /// Tell it as JSON.
     #[arg(long)]
     pub(crate) json: bool,
->>>>>>> 88ccb30 (Explain a request from the command line: route, rule by rule, decision, and what the upstream would get)
 }
 
 /// How to run the demo.

@@ -24,11 +24,7 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => demo::run(&args),
-<<<<<<< HEAD
-        Command::Keygen(args) => keygen::run(args),
-=======
         Command::Explain(args) => explain::run(&args),
-        Command::Keygen => keygen::run(),
->>>>>>> 88ccb30 (Explain a request from the command line: route, rule by rule, decision, and what the upstream would get)
+        Command::Keygen(args) => keygen::run(args),
     }
 }

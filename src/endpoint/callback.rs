@@ -349,7 +349,13 @@ mod tests {
 
     fn ended(site: &Site, visit: &Visit, parts: &Parts, signed_in: SignedIn, to: &str) -> Response<Body> {
         let return_to = site.return_to(visit, Some(to));
-        let asking = Asking { wanted: Wanted::default(), started: site.clock.now(), seen: site.ended.epoch(), round: 0, return_to };
+        let asking = Asking {
+            wanted: Wanted::default(),
+            started: site.clock.now(),
+            seen: site.ended.epoch(),
+            round: 0,
+            return_to,
+        };
         end(site, visit, parts, &site.offers[0], signed_in, asking)
     }
 

@@ -66,17 +66,12 @@ pub struct Site {
 impl Site {
     /// Whether `path` is the endpoints' to answer; no route of the config ever is.
     pub fn owns(&self, path: &str) -> bool {
-<<<<<<< HEAD
-        path.strip_prefix(&self.prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            || self.keys_at(path).is_some()
+        owns(&self.prefix, path) || self.keys_at(path).is_some()
     }
 
     /// In what form the public keys of our assertions are shown at a path outside the prefix.
     pub fn keys_at(&self, path: &str) -> Option<KeysForm> {
         self.key_paths.iter().find(|(known, _)| known == path).map(|(_, form)| *form)
-=======
-        owns(&self.prefix, path)
->>>>>>> 88ccb30 (Explain a request from the command line: route, rule by rule, decision, and what the upstream would get)
     }
 
     /// The path of an endpoint; `below` begins with a slash.

@@ -12,6 +12,6 @@ mod tests;
 pub use answer::{redirect, to_grpc, to_head, with_cookies};
 pub use people::{Question, ask, chooser, notice, onward};
 pub use problem::{
-    Explanation, error, forbidden, insufficient, not_found, refused, token_unavailable, unauthorized, unauthorized_json,
-    upstream_timeout, upstream_unavailable,
+    Explanation, error, forbidden, insufficient, not_found, refused, token_unavailable, unauthorized,
+    unauthorized_json, upstream_timeout, upstream_unavailable,
 };

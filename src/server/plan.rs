@@ -82,23 +82,10 @@ pub enum PlanError {
 /// # Errors
 /// When a key, preset, certificate or URL can't be used.
 pub fn assemble(settings: &Settings, office: &Office) -> Result<Plan, PlanError> {
-<<<<<<< HEAD
-    let protected = protected_names(&settings.upstreams)?;
     let upstreams = upstreams(settings, office)?;
     Ok(Plan {
         site: Arc::new(site(settings, &upstreams, office)?),
-        edge: EdgeRules {
-            sites: sites(settings)?,
-            trusted_proxies: settings.trusted_proxies.clone(),
-            protected: Arc::new(ProtectedNames::new(protected.names, protected.prefixes)),
-            headers: settings.limits.headers,
-            header_bytes: settings.limits.header_bytes,
-        },
-=======
-    Ok(Plan {
-        site: Arc::new(site(settings, office)?),
         edge: edge(settings)?,
->>>>>>> 88ccb30 (Explain a request from the command line: route, rule by rule, decision, and what the upstream would get)
         routes: RouteTable::compile(&settings.routes)?,
         upstreams,
         vault: Vault::new(Clock::System),

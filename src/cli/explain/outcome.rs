@@ -158,7 +158,7 @@ fn upstream(case: &Case, settings: &Settings, route: &Route, admitted: &Admitted
     let received = admitted.path.target();
     let target = match &route.rewrite {
         None => received.clone(),
-        Some(rewrite) => match rewrite.apply(received) {
+        Some(rewrite) => match rewrite.apply(received, case.who.as_ref()) {
             Ok(target) => target,
             Err(_) => return Ok(None),
         },
@@ -177,10 +177,15 @@ fn upstream(case: &Case, settings: &Settings, route: &Route, admitted: &Admitted
         addresses,
         target: target.as_str().to_owned(),
         headers: headers.map(|(name, value)| (name.as_str().to_owned(), written(value))).collect(),
-        token: match upstream.token {
+        token: match &upstream.token {
             TokenSettings::None => "none",
             TokenSettings::AccessToken => "access_token",
             TokenSettings::IdToken => "id_token",
+            TokenSettings::Assertion(_) => "assertion",
+            TokenSettings::Exchange(_) => "exchange",
+            TokenSettings::Resource(_) => "resource",
+            TokenSettings::ClientCredentials(_) => "client_credentials",
+            TokenSettings::Static(_) => "static",
         },
     }))
 }

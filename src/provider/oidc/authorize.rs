@@ -174,7 +174,11 @@ mod tests {
     fn every_resource_is_named() {
         let mut settings = settings("https://idp.example");
         settings.resources = vec!["https://api.example/a?b=c&d".to_owned(), "urn:x".to_owned()];
-        let asked = Begin { redirect_uri: "https://app.example/cb".to_owned(), parameters: Vec::new() };
+        let asked = Begin {
+            redirect_uri: "https://app.example/cb".to_owned(),
+            parameters: Vec::new(),
+            wanted: Wanted::default(),
+        };
         let (url, _) = begin(&settings, &metadata("https://idp.example"), &asked).unwrap();
         let query = query(&url);
         let named: Vec<&str> =

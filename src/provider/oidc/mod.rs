@@ -27,11 +27,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-<<<<<<< HEAD
-use tokio::sync::Semaphore;
-=======
 use serde_json::{Map, Value};
->>>>>>> 88ccb30 (Explain a request from the command line: route, rule by rule, decision, and what the upstream would get)
+use tokio::sync::Semaphore;
 use url::{Host, Url};
 
 use crate::base::clock::{Clock, Timestamp};
