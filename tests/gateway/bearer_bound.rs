@@ -148,3 +148,15 @@ fn a_token_that_is_bound_to_a_certificate_is_taken_with_it_alone() {
     assert_eq!(ask(Some(&mine)), 200, "{}", gateway.logs());
     assert_eq!(ask(Some(&other)), 401, "also when the token is known");
 }
+
+/// A proof may come once, at whichever worker.
+#[test]
+fn workers_share_the_memory_of_proofs() {
+    let scene =
+        Scene::loopback(|config| config.top("workers = 2").raw(&format!("[bearer.corp]\naudience = [{AUDIENCE:?}]")));
+    let hand = Hand::new();
+    let token = bound(&scene, &hand);
+    let proof = hand.proof("GET", &scene.at("/api/x"), &token, "one");
+    let passed = (0..30).filter(|_| send(&scene, &token, &[&proof]).status == 200).count();
+    assert_eq!(passed, 1);
+}

@@ -184,3 +184,27 @@ fn signed_tokens_are_asked_about_where_the_config_says_so() {
     assert_eq!(ask(&never.scene, "/api/x", &foreign).status, 401);
     assert_eq!(never.endpoint.count(), 0, "another issuer's token is not told to this one");
 }
+
+#[test]
+fn many_that_bring_one_token_at_once_have_it_asked_about_once() {
+    let asked = Asked::start("introspection = \"opaque\"");
+    let slow = Answer::json(&asked.good(&json!({}))).after(Duration::from_millis(700));
+    asked.endpoint.on("/introspect", slow);
+    std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..20).map(|_| scope.spawn(|| ask(&asked.scene, "/api/x", "opaque").status)).collect();
+        for caller in callers {
+            assert_eq!(caller.join().unwrap(), 200);
+        }
+    });
+    assert_eq!(asked.endpoint.count(), 1);
+}
+
+/// What an issuer makes of one odd token keeps nobody else out.
+#[test]
+fn one_odd_token_keeps_no_other_out() {
+    let asked = Asked::start("introspection = \"opaque\"");
+    asked.endpoint.on("/introspect", Answer::status(400));
+    assert_eq!(ask(&asked.scene, "/api/x", "odd").status, 503);
+    asked.says(&asked.good(&json!({})));
+    assert_eq!(ask(&asked.scene, "/api/x", "good").status, 200);
+}

@@ -213,10 +213,13 @@ fn tokens_of_one_issuer_are_none_of_another() {
 #[test]
 fn a_token_is_taken_until_its_end_and_not_after() {
     let scene = Scene::loopback(|config| dressed(config.provider_line("clock_skew = \"0s\""), ""));
-    let short = with(&scene.provider, &json!({"exp": now() + 3}));
+    let end = now() + 8;
+    let short = with(&scene.provider, &json!({ "exp": end }));
     assert_eq!(ask(&scene, "/api/x", &short).status, 200);
     assert_eq!(ask(&scene, "/api/x", &short).status, 200);
-    pause(Duration::from_millis(3500));
+    while now() <= end {
+        pause(Duration::from_millis(200));
+    }
     assert_eq!(ask(&scene, "/api/x", &short).status, 401, "what is kept of it ends with it");
 }
 
@@ -225,13 +228,15 @@ fn a_token_is_taken_until_its_end_and_not_after() {
 fn unknown_keys_are_asked_for_once_in_a_while() {
     let scene = scene("");
     assert_eq!(ask(&scene, "/api/x", &good(&scene.provider)).status, 200);
-    let before = scene.provider.control().count(Endpoint::Jwks);
+    let (before, began) = (scene.provider.control().count(Endpoint::Jwks), now());
     for number in 0..200 {
         let header = json!({"typ": "at+jwt", "kid": format!("random-{number}")});
         let answer = ask(&scene, "/api/x", &token(&scene.provider, &header, &claims(&scene.provider)));
         assert_eq!(answer.status, 401, "{number}");
     }
-    assert!(scene.provider.control().count(Endpoint::Jwks) <= before + 2);
+    // Once in ten seconds: on a slow machine that may be a few times.
+    let allowed = before + 2 + (now() - began) / 10;
+    assert!(scene.provider.control().count(Endpoint::Jwks) <= allowed);
     assert_eq!(ask(&scene, "/api/x", &good(&scene.provider)).status, 200, "good ones go on working");
 }
 
@@ -275,5 +280,51 @@ fn tokens_stand_in_no_log() {
     for text in [&fine, &forged] {
         let signature = text.rsplit_once('.').unwrap().1;
         assert!(!logs.contains(signature), "{logs}");
+    }
+}
+
+/// Attacks 36 and 37: an address admits only when the token says that it was verified, and by its whole domain.
+#[test]
+fn an_address_in_a_token_admits_only_when_it_was_verified() {
+    let scene = Scene::loopback(|config| {
+        dressed(config, "")
+            .raw("[[routes]]\npath = \"/mail/*\"\nallow = { email_domains = [\"corp.example\"] }\nbearer = true")
+    });
+    for (email, verified, expected) in [
+        (json!("alice@corp.example"), json!(true), 200),
+        (json!("alice@corp.example"), json!("true"), 200),
+        (json!("alice@corp.example"), json!(false), 403),
+        (json!("alice@corp.example"), json!("false"), 403),
+        (json!("alice@corp.example"), json!(1), 403),
+        (json!("alice@corp.example"), Value::Null, 403),
+        (json!("alice@corp.example.evil"), json!(true), 403),
+        (json!("alice@sub.corp.example"), json!(true), 403),
+        (json!("a@evil.example@corp.example"), json!(true), 403),
+        (json!(["alice@corp.example"]), json!(true), 403),
+    ] {
+        let text = with(&scene.provider, &json!({"email": email, "email_verified": verified}));
+        assert_eq!(ask(&scene, "/mail/x", &text).status, expected, "{email} {verified}");
+    }
+}
+
+/// Attacks 44 and 45: encrypted tokens and other serialisations are none that we take, and are refused fast.
+#[test]
+fn other_forms_of_tokens_are_refused() {
+    let scene = scene("");
+    let token = good(&scene.provider);
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    // `{"alg":"PBES2-HS256+A128KW","p2c":1000000000,"enc":"A128GCM"}`
+    let costly = "eyJhbGciOiJQQkVTMi1IUzI1NitBMTI4S1ciLCJwMmMiOjEwMDAwMDAwMDAsImVuYyI6IkExMjhHQ00ifQ";
+    for text in [
+        format!("{costly}.AAAA.AAAA.AAAA.AAAA"),
+        format!("{costly}....AAAA"),
+        format!("{signed}.{signature}."),
+        format!("{signed}.{signature}.{signature}"),
+        format!("{signed}.{signature}="),
+        format!("{signed}.{}", &signature[1..]),
+        format!(".{signed}.{signature}"),
+        "....".to_owned(),
+    ] {
+        assert_refused(&scene, &ask(&scene, "/api/x", &text), &text);
     }
 }
