@@ -14,8 +14,9 @@ use http::{Method, Response, StatusCode};
 
 use crate::base::clock::Timestamp;
 use crate::base::random::{self, NoRandomness};
-use crate::endpoint::fault::{dropped, internal, provider_fault};
+use crate::endpoint::fault::{dropped, internal, not_kept, provider_fault};
 use crate::endpoint::form;
+use crate::endpoint::keep::{NotKept, keep};
 use crate::endpoint::login::given;
 use crate::endpoint::origin::{Source, source};
 use crate::endpoint::site::{Offer, Site};
@@ -27,8 +28,8 @@ use crate::http::visit::{Caller, Visit};
 use crate::page::{self, Explanation, Question};
 use crate::policy::wanted::Wanted;
 use crate::provider::{Answer, ProviderFault, SignedIn};
-use crate::session::cookie::{SessionTooLarge, WriteError};
-use crate::session::ended::{EndedMeanwhile, Mark};
+use crate::session::cookie::SessionTooLarge;
+use crate::session::ended::EndedMeanwhile;
 use crate::session::flow::{Flow, FlowProblem};
 use crate::session::model::Session;
 
@@ -79,7 +80,8 @@ async fn finish(
     let outcome = site.office.run(async move { provider.finish(&pending, answer).await }).await;
     match outcome {
         Ok(Ok(signed_in)) => {
-            end(site, visit, parts, offer, signed_in, Asking { wanted: asked, started, seen, round, return_to })
+            let asking = Asking { wanted: asked, started, seen, round, return_to };
+            end(site, visit, parts, offer, signed_in, asking).await
         }
         // OpenID Connect Core Error Code unmet_authentication_requirements 1.0, section 2.
         Ok(Err(ProviderFault::Refused { error, .. })) if error == UNMET && !asked.is_nothing() => {
@@ -102,7 +104,7 @@ struct Asking {
 
 /// A sign-in that ended well: on to where the browser wanted to go, unless it has not what was asked of it (`OpenID` Connect Core
 /// 1.0, section 3.1.3.7, points 12 and 13). The time counts from when it was asked for.
-fn end(
+async fn end(
     site: &Site,
     visit: &Visit,
     parts: &Parts,
@@ -119,7 +121,7 @@ fn end(
         } else {
             page::redirect(visit, StatusCode::SEE_OTHER, &location)
         };
-        return begin(site, visit, parts, offer, signed_in, asking, response);
+        return begin(site, visit, parts, offer, signed_in, asking, response).await;
     }
     let page = step_up::unmet(site, visit, offer, &asking.return_to);
     let same = |known: &Session| {
@@ -130,11 +132,11 @@ fn end(
     if site.session(visit, &parts.headers).as_ref().is_some_and(same) {
         return page;
     }
-    begin(site, visit, parts, offer, signed_in, asking, page)
+    begin(site, visit, parts, offer, signed_in, asking, page).await
 }
 
 /// Begins the session, unless what it relies on was ended while the sign-in was on its way.
-fn begin(
+async fn begin(
     site: &Site,
     visit: &Visit,
     parts: &Parts,
@@ -144,6 +146,7 @@ fn begin(
     response: Response<Body>,
 ) -> Response<Body> {
     let (started, seen) = (asking.started, asking.seen);
+    let retry = site.login_path(Some(offer.provider.name()), &asking.return_to);
     let session = match name_session(site, signed_in, asking) {
         Ok(session) => session,
         Err(cause) => return internal(visit, "a session can't be named", &cause),
@@ -151,7 +154,7 @@ fn begin(
     match site.ended.admit(&session, started, seen) {
         Ok(created) => {
             let session = Session { created, used: created, ..session };
-            admit(site, visit, parts, &session, response)
+            admit(site, visit, parts, &session, &retry, response).await
         }
         Err(cause) => ended_meanwhile(site, visit, parts, offer, &cause),
     }
@@ -194,17 +197,22 @@ fn ended_meanwhile(site: &Site, visit: &Visit, parts: &Parts, offer: &Offer, cau
     failed(site, visit, parts, Some(offer), explanation)
 }
 
-/// Writes a new session into `response`; it takes the place of the one before. When that can't be, the answer says why.
-fn admit(site: &Site, visit: &Visit, parts: &Parts, session: &Session, response: Response<Body>) -> Response<Body> {
-    let now = site.clock.now();
-    let cookies = match site.sessions.write(session, &parts.headers, visit.site.host(), now) {
+/// Keeps a new session, by way of `response`; it takes the place of the one before. When that can't be, the answer says why.
+async fn admit(
+    site: &Site,
+    visit: &Visit,
+    parts: &Parts,
+    session: &Session,
+    retry: &str,
+    response: Response<Body>,
+) -> Response<Body> {
+    let cookies = match keep(site, visit, &parts.headers, session).await {
         Ok(cookies) => cookies,
-        Err(WriteError::TooLarge(problem)) => return too_large(visit, session, &problem),
+        Err(NotKept::TooLarge(problem)) => return too_large(visit, session, &problem),
+        Err(NotKept::Away(fault)) => return not_kept(visit, &fault, retry),
         Err(cause) => return internal(visit, "a session can't be written", &cause),
     };
-    if let Some(replaced) = site.session(visit, &parts.headers) {
-        site.ended.end(Mark::on_session(&replaced.id), now);
-    }
+    site.end_session(visit, &parts.headers);
     tracing::info!(
         request_id = &*visit.request_id,
         provider = &*session.principal.provider,
@@ -225,8 +233,8 @@ fn too_large(visit: &Visit, session: &Session, problem: &SessionTooLarge) -> Res
     let explanation = Explanation::new(
         "You can't be signed in yet",
         "Your account carries more data than this site keeps in its cookies.",
-        "Tell whoever runs this site. They can ask the provider for fewer scopes or claims, or raise \
-         session.max_cookie_bytes.",
+        "Tell whoever runs this site. They can keep sessions in a store (session.store), ask the provider for fewer scopes or \
+         claims, or raise session.max_cookie_bytes.",
     )
     .link("Go to the start", "/");
     page::error(visit, StatusCode::INTERNAL_SERVER_ERROR, &explanation)
@@ -347,7 +355,7 @@ mod tests {
         get(&format!("{CALLBACK}?state={STATE}&code=CODE"), &[("cookie", cookie)])
     }
 
-    fn ended(site: &Site, visit: &Visit, parts: &Parts, signed_in: SignedIn, to: &str) -> Response<Body> {
+    async fn ended(site: &Site, visit: &Visit, parts: &Parts, signed_in: SignedIn, to: &str) -> Response<Body> {
         let return_to = site.return_to(visit, Some(to));
         let asking = Asking {
             wanted: Wanted::default(),
@@ -356,7 +364,7 @@ mod tests {
             round: 0,
             return_to,
         };
-        end(site, visit, parts, &site.offers[0], signed_in, asking)
+        end(site, visit, parts, &site.offers[0], signed_in, asking).await
     }
 
     fn somebody() -> SignedIn {
@@ -377,7 +385,7 @@ mod tests {
         let planted = answered(&signed_in(&site));
         let mut names = Vec::new();
         for _ in 0..2 {
-            let response = ended(&site, &visit, &planted, somebody(), "/x");
+            let response = ended(&site, &visit, &planted, somebody(), "/x").await;
             assert_eq!(response.status(), StatusCode::SEE_OTHER);
             assert_eq!(header_of(&response, "location"), "https://app.example.com/x");
             assert_eq!(header_of(&response, "referrer-policy"), "no-referrer");
@@ -396,7 +404,7 @@ mod tests {
     async fn an_answer_to_a_form_never_redirects() {
         let (site, visit) = (site(&["corp"]), browser());
         let parts = request(&Method::POST, CALLBACK, &[POSTED]);
-        let response = ended(&site, &visit, &parts, somebody(), "https://front.example.com/x");
+        let response = ended(&site, &visit, &parts, somebody(), "https://front.example.com/x").await;
         assert_eq!(response.status(), StatusCode::OK);
         assert!(!cookies(&response).is_empty());
         assert!(text(response).await.contains("content=\"0; url=https://front.example.com/x\""));
@@ -407,10 +415,11 @@ mod tests {
         let (site, visit) = (site(&["corp"]), browser());
         let mut large = somebody();
         large.principal.groups = (0..20_000_u32).map(|n| format!("group-{}", n.wrapping_mul(2_654_435_761))).collect();
-        let response = ended(&site, &visit, &answered(""), large, "/");
+        let response = ended(&site, &visit, &answered(""), large, "/").await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert!(cookies(&response).is_empty());
-        assert!(text(response).await.contains("session.max_cookie_bytes"));
+        let page = text(response).await;
+        assert!(page.contains("session.max_cookie_bytes") && page.contains("session.store"), "{page}");
     }
 
     #[tokio::test]

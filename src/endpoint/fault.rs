@@ -7,6 +7,7 @@ use crate::http::body::Body;
 use crate::http::visit::Visit;
 use crate::page::{Explanation, error};
 use crate::provider::ProviderFault;
+use crate::session::store::StoreFault;
 
 /// Seconds after which another try makes sense.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
@@ -36,7 +37,34 @@ pub fn dropped(visit: &Visit, cause: &Dropped, retry: &str) -> Response<Body> {
     let explanation = Explanation::new("The sign-in broke off", "Something failed on our side.", "Please try again.")
         .link("Try again", retry)
         .link("Go to the start", "/");
-    let mut response = error(visit, StatusCode::SERVICE_UNAVAILABLE, &explanation);
+    come_back(error(visit, StatusCode::SERVICE_UNAVAILABLE, &explanation))
+}
+
+/// The answer to somebody of whom nobody can tell whether they are signed in: their session lives in a store that gives no answer. Their
+/// cookies stay as they are.
+pub fn store_away(visit: &Visit) -> Response<Body> {
+    let explanation = Explanation::new(
+        "Your session can't be looked up",
+        "The place where this site keeps its sessions can't be reached right now. You are still signed in.",
+        "Please try again in a moment.",
+    );
+    come_back(error(visit, StatusCode::SERVICE_UNAVAILABLE, &explanation))
+}
+
+/// The answer to a sign-in whose session can't be kept anywhere: the store gives no answer.
+pub fn not_kept(visit: &Visit, fault: &StoreFault, retry: &str) -> Response<Body> {
+    tracing::error!(request_id = &*visit.request_id, error = %fault, "a sign-in failed because its session can't be kept");
+    let explanation = Explanation::new(
+        "You can't be signed in right now",
+        "The place where this site keeps its sessions can't be reached.",
+        "Please try again in a moment: you will get to where you wanted to go.",
+    )
+    .link("Try again", retry)
+    .link("Go to the start", "/");
+    come_back(error(visit, StatusCode::SERVICE_UNAVAILABLE, &explanation))
+}
+
+fn come_back(mut response: Response<Body>) -> Response<Body> {
     response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
     response
 }

@@ -60,7 +60,7 @@ pub fn frontchannel(site: &Site, visit: &Visit, parts: &Parts, name: &str) -> Re
     let response = framed(visit, offer);
     match here {
         Some(session) => {
-            site.ended.end(Mark::on_session(&session.id), now);
+            site.end_session(visit, &parts.headers);
             tracing::info!(
                 request_id = &*visit.request_id,
                 provider = name,

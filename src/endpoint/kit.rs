@@ -86,6 +86,7 @@ pub(crate) fn site(providers: &[&str]) -> Site {
         sessions: Arc::new(SessionCookies::new(Arc::clone(&keyring), &settings, true)),
         flows: Arc::new(FlowCookies::new(keyring, &settings, true, UsedFlows::new(settings.flow_lifetime))),
         ended: EndedSessions::new(settings.lifetime),
+        stored: None,
         front_channel: Pace::default(),
         key_desk: KeyDesk::open().0,
         lifetimes: Lifetimes { idle: settings.idle, absolute: settings.lifetime },

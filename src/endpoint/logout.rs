@@ -95,9 +95,9 @@ fn end(site: &Site, visit: &Visit, parts: &Parts, everywhere: bool) -> Response<
     };
     let session = site.session(visit, &parts.headers);
     let onward = session.as_ref().and_then(|session| end_session(site, visit, session, &state));
+    site.end_session(visit, &parts.headers);
     if let Some(session) = &session {
         let now = site.clock.now();
-        site.ended.end(Mark::on_session(&session.id), now);
         if everywhere {
             let principal = &session.principal;
             site.ended.end(Mark::on_person(&principal.issuer, &principal.subject, now), now);

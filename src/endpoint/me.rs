@@ -5,18 +5,21 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::base::clock::Timestamp;
-use crate::endpoint::site::Site;
+use crate::endpoint::fault::store_away;
+use crate::endpoint::site::{Held, Site};
 use crate::http::body::Body;
 use crate::http::visit::Visit;
 use crate::page;
 use crate::page::answer::json as json_answer;
 use crate::session::model::Session;
 
-/// 200 with the principal and the times of the session, or 401; JSON in either case, whoever asks.
+/// 200 with the principal and the times of the session, or 401; JSON in either case, whoever asks. 503 when the store in which the
+/// session lives gives no answer.
 pub fn me(site: &Site, visit: &Visit, parts: &Parts) -> Response<Body> {
-    let mut response = match site.session(visit, &parts.headers) {
-        Some(session) => json_answer(visit.into(), StatusCode::OK, &describe(site, &session)),
-        None => page::unauthorized_json(visit, &site.path("/login")),
+    let mut response = match site.held(visit, &parts.headers) {
+        Held::Session(session) => json_answer(visit.into(), StatusCode::OK, &describe(site, &session)),
+        Held::Nothing => page::unauthorized_json(visit, &site.path("/login")),
+        Held::Unknown => store_away(visit),
     };
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Cookie"));
     response

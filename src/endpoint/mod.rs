@@ -6,6 +6,7 @@ pub mod fault;
 pub mod form;
 pub mod frontchannel;
 pub mod jwks;
+pub mod keep;
 pub mod login;
 pub mod logout;
 pub mod me;

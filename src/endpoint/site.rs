@@ -15,10 +15,12 @@ use crate::http::visit::{SiteOrigin, Visit};
 use crate::identity::preset::KeysForm;
 use crate::provider::Provider;
 use crate::session::cookie::{Reading, SessionCookies};
-use crate::session::ended::EndedSessions;
+use crate::session::ended::{EndedSessions, Mark};
 use crate::session::flow::FlowCookies;
 use crate::session::key_desk::KeyDesk;
 use crate::session::model::{Lifetimes, Session};
+use crate::session::stored::{Peek, StoredSessions};
+use crate::session::ticket::Ticket;
 use crate::token::signer::Signer;
 
 /// One way to sign in.
@@ -28,6 +30,17 @@ pub struct Offer {
     pub provider: Arc<Provider>,
     /// Parameters that a visitor may give to `/login` for this provider, besides `login_hint`.
     pub login_parameters: Vec<String>,
+}
+
+/// What a visitor's cookies lead to.
+#[derive(Debug)]
+pub enum Held {
+    /// No session.
+    Nothing,
+    /// A session that may be used.
+    Session(Box<Session>),
+    /// The key to a session in a store that gives no answer: nobody knows.
+    Unknown,
 }
 
 /// What the endpoints know of the gateway.
@@ -57,6 +70,8 @@ pub struct Site {
     pub signer: Arc<Signer>,
     /// Paths outside the prefix where applications look for its public keys.
     pub key_paths: Vec<(String, KeysForm)>,
+    /// Sessions that live in a store, where there is one.
+    pub stored: Option<StoredSessions>,
     /// Other origins that `return_to` may lead to.
     pub return_to_origins: Vec<Url>,
     /// The session cookie's name without a prefix; the cookie of a sign-out on its way derives its own from it.
@@ -130,10 +145,64 @@ impl Site {
 
     /// The visitor's session, if it opens and is alive. Reading it here doesn't count as use.
     pub fn session(&self, visit: &Visit, headers: &HeaderMap) -> Option<Session> {
+        match self.held(visit, headers) {
+            Held::Session(session) => Some(*session),
+            Held::Nothing | Held::Unknown => None,
+        }
+    }
+
+    /// What the visitor's cookies lead to, in the browser or in a store; there what is at hand, see [`Self::bring`].
+    pub fn held(&self, visit: &Visit, headers: &HeaderMap) -> Held {
         let now = self.clock.now();
-        match self.sessions.read(headers, visit.site.host(), now) {
-            Reading::Open(opened) if self.admits(&opened.session, now) => Some(opened.session),
-            _ => None,
+        let session = match self.sessions.read(headers, visit.site.host(), now) {
+            Reading::Open(opened) => opened.session,
+            Reading::Stored(opened) => match self.stored.as_ref().map(|stored| stored.peek(&opened.ticket)) {
+                Some(Peek::Here(kept)) => Session::clone(kept.session()),
+                Some(Peek::Unknown) => return Held::Unknown,
+                Some(Peek::Gone | Peek::Unusable) | None => return Held::Nothing,
+            },
+            Reading::Absent | Reading::Broken(_) => return Held::Nothing,
+        };
+        if self.admits(&session, now) { Held::Session(Box::new(session)) } else { Held::Nothing }
+    }
+
+    /// Brings the session to hand that the visitor's cookies are the key to, if they are one. Waits for the store when nothing usable
+    /// is known of it; how that went is found by whoever looks next.
+    pub async fn bring(&self, visit: &Visit, headers: &HeaderMap) {
+        let Some(stored) = &self.stored else { return };
+        let host = visit.site.host();
+        if let Reading::Stored(opened) = self.sessions.read(headers, host, self.clock.now()) {
+            self.fetch(stored, opened.ticket, host).await;
+        }
+    }
+
+    /// Brings the session of `ticket` to hand: what is a little old is read anew in the background, and used meanwhile.
+    pub async fn fetch(&self, stored: &StoredSessions, ticket: Ticket, host: &str) {
+        let (sessions, host) = (stored.clone(), host.to_owned());
+        match stored.peek(&ticket) {
+            Peek::Here(kept) if !kept.is_outdated() => {
+                if stored.is_due(&kept) && stored.claim(&kept) {
+                    self.office.start(async move { drop(sessions.reread(&ticket, &host).await) });
+                }
+            }
+            Peek::Gone | Peek::Unusable => {}
+            Peek::Here(_) | Peek::Unknown => {
+                drop(self.office.run(async move { drop(sessions.get(&ticket, &host).await) }).await);
+            }
+        }
+    }
+
+    /// Ends the one session that the visitor's cookies hold, also while the store in which it lives is away.
+    pub fn end_session(&self, visit: &Visit, headers: &HeaderMap) {
+        match self.sessions.read(headers, visit.site.host(), self.clock.now()) {
+            Reading::Open(opened) => self.ended.end(Mark::on_session(&opened.session.id), self.clock.now()),
+            Reading::Stored(opened) => {
+                self.ended.end(Mark::on_session(opened.ticket.id()), self.clock.now());
+                if let Some(stored) = &self.stored {
+                    stored.remove(&opened.ticket);
+                }
+            }
+            Reading::Absent | Reading::Broken(_) => {}
         }
     }
 

@@ -105,6 +105,7 @@ pub async fn dispatch(site: &Site, visit: &Visit, parts: &Parts, body: Bytes) ->
     if site.sessions.lacks_key(&parts.headers) || site.flows.lacks_key(&parts.headers) {
         site.key_desk.look().await;
     }
+    site.bring(visit, &parts.headers).await;
     let response = match find(site, parts.uri.path()) {
         None => page::not_found(visit),
         Some((endpoint, _)) if !endpoint.methods.contains(&parts.method) => wrong_method(visit, endpoint),

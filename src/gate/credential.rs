@@ -7,6 +7,7 @@ use std::rc::Rc;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
+use super::at_hand::AtHand;
 use super::table::Table;
 use crate::base::clock::Timestamp;
 use crate::base::tie::Tie;
@@ -18,6 +19,8 @@ use crate::net::ready::ReadyHeaders;
 use crate::session::chunks::RawSession;
 use crate::session::cookie::{Broken, Opened, Reading};
 use crate::session::model::Session;
+use crate::session::stored::{Peek, StoredSessions};
+use crate::session::ticket::Ticket;
 use crate::token::purse::Purse;
 
 /// Somebody whose credential was checked here, with what is the same for each of their requests.
@@ -35,6 +38,8 @@ pub struct Recognised {
     renew_at: Cell<Timestamp>,
     /// For each upstream, the identity headers, rendered at the first request to it.
     identity: Box<[OnceCell<ReadyHeaders>]>,
+    /// What else there is to it when it lives in a store.
+    at_hand: Option<Box<AtHand>>,
     /// What it has open hangs on this.
     tie: Rc<Tie>,
     watched: Cell<bool>,
@@ -55,6 +60,8 @@ pub enum Credential {
     Absent,
     /// Something of ours that is of no use, and should be cleared.
     Broken(Broken),
+    /// The key to a session in a store that gives no answer: nobody knows whose it is, and it is left alone.
+    Unknown,
     /// A live session.
     Session(Rc<Recognised>),
     /// A bearer token that holds.
@@ -66,7 +73,7 @@ impl Credential {
     pub const fn who(&self) -> Option<&Rc<Recognised>> {
         match self {
             Self::Session(who) | Self::Bearer(who) => Some(who),
-            Self::Absent | Self::Broken(_) => None,
+            Self::Absent | Self::Broken(_) | Self::Unknown => None,
         }
     }
 }
@@ -82,6 +89,7 @@ impl Recognised {
             asked: Cell::new(asked),
             renew_at: Cell::new(renew_at),
             identity: (0..upstreams).map(|_| OnceCell::new()).collect(),
+            at_hand: None,
             tie: Rc::default(),
             watched: Cell::new(false),
             purses: (0..upstreams).map(|_| Purse::default()).collect(),
@@ -97,6 +105,7 @@ impl Recognised {
             asked: Cell::new(0),
             renew_at: Cell::new(Timestamp::from_seconds(u64::MAX)),
             identity: (0..upstreams).map(|_| OnceCell::new()).collect(),
+            at_hand: None,
             tie: Rc::default(),
             watched: Cell::new(false),
             purses: (0..upstreams).map(|_| Purse::default()).collect(),
@@ -174,6 +183,11 @@ impl Recognised {
         }
     }
 
+    /// What else there is to it when it is a session that lives in a store.
+    pub(super) fn at_hand(&self) -> Option<&AtHand> {
+        self.at_hand.as_deref()
+    }
+
     /// An opaque name of the principal for logs.
     pub fn principal_id(&self) -> &str {
         &self.principal_id
@@ -218,7 +232,15 @@ pub fn recognise(
         RawSession::Whole(raw) => raw,
     };
     table.meet(site.sessions.epoch());
+    let keep = |recognised: &Rc<Recognised>| table.keep(host, &raw, Rc::clone(recognised));
     if let Some(known) = table.find(host, &raw) {
+        if let (Some(at_hand), Some(stored)) = (known.at_hand(), &site.stored)
+            && at_hand.is_due(stored, now)
+            && let Some(instead) = at_hand.look(stored)
+        {
+            let reseal = at_hand.reseal.get();
+            return from_store(site, stored, upstreams, (at_hand.ticket().clone(), instead, reseal), now, keep);
+        }
         return if known.is_alive(site, now) { Credential::Session(known) } else { Credential::Broken(Broken::Ended) };
     }
     let asked = site.ended.epoch();
@@ -228,10 +250,45 @@ pub fn recognise(
         Reading::Open(opened) if !site.admits(&opened.session, now) => Credential::Broken(Broken::Ended),
         Reading::Open(opened) => {
             let recognised = Rc::new(Recognised::new(site, upstreams, *opened, asked, now));
-            table.keep(host, &raw, Rc::clone(&recognised));
+            keep(&recognised);
             Credential::Session(recognised)
         }
+        Reading::Stored(opened) => match &site.stored {
+            Some(stored) => {
+                let found = stored.peek(&opened.ticket);
+                from_store(site, stored, upstreams, (opened.ticket, found, opened.reseal), now, keep)
+            }
+            // Whoever took the store out of the config has no use for its keys.
+            None => Credential::Broken(Broken::Unreadable),
+        },
     }
+}
+
+/// What is known of a session that lives in a store, as it was brought to hand.
+fn from_store(
+    site: &Site,
+    stored: &StoredSessions,
+    upstreams: usize,
+    (ticket, found, reseal): (Ticket, Peek, bool),
+    now: Timestamp,
+    keep: impl FnOnce(&Rc<Recognised>),
+) -> Credential {
+    let (epoch, asked) = (stored.epoch(), site.ended.epoch());
+    let kept = match found {
+        Peek::Here(kept) => kept,
+        Peek::Gone => return Credential::Broken(Broken::Ended),
+        Peek::Unusable => return Credential::Broken(Broken::Unreadable),
+        Peek::Unknown => return Credential::Unknown,
+    };
+    if !site.admits(kept.session(), now) {
+        return Credential::Broken(Broken::Ended);
+    }
+    let opened = Opened { session: Session::clone(kept.session()), reseal };
+    let mut recognised = Recognised::new(site, upstreams, opened, asked, now);
+    recognised.at_hand = Some(Box::new(AtHand::new(ticket, kept, reseal, stored, epoch)));
+    let recognised = Rc::new(recognised);
+    keep(&recognised);
+    Credential::Session(recognised)
 }
 
 /// A session whose cookies are to be written anew, and the cookies that the browser has now.
@@ -259,6 +316,14 @@ impl Renewal {
         }
         let Held::Session(session) = &self.who.held else { return Vec::new() };
         self.who.renew_at.set(now.after(site.lifetimes.renew_after()));
+        if let (Some(at_hand), Some(stored)) = (self.who.at_hand(), &site.stored) {
+            at_hand.note_use(&site.office, stored, host);
+            let written = at_hand.reseal.take().then(|| {
+                let created = session.created;
+                site.sessions.write_ticket(at_hand.ticket(), created, &self.cookies, host, now)
+            });
+            return written.transpose().ok().flatten().unwrap_or_default();
+        }
         let session = Session { used: now, ..session.clone() };
         site.sessions.write(&session, &self.cookies, host, now).unwrap_or_else(|error| {
             tracing::warn!(%error, "a session could not be renewed; it ends at its idle time");

@@ -18,7 +18,7 @@ use super::plan::{Behind, Plan};
 use super::record::{Asked, Record};
 use super::table::Table;
 use super::ties::Ties;
-use super::{reception, refuse};
+use super::{at_hand, reception, refuse};
 use crate::base::clock::Timestamp;
 use crate::base::tally::Tally;
 use crate::forward::balance::Upstream;
@@ -163,6 +163,14 @@ impl Gate {
         match self.judge(admitted, &parts, record).await {
             Judged::Pass(passage) => pass::through(self, &passage, parts, body, visitor_side, record).await,
             Judged::Refused(refusal) => Box::pin(refusal.answer(&plan.site, admitted, &parts)).await,
+        }
+    }
+
+    /// Brings the session of a request to hand when it lives in a store; [`Gate::recognise`] asks nobody.
+    pub(super) async fn bring_session(&self, visit: &Visit, parts: &Parts) {
+        let site = &self.plan.site;
+        if let Some(stored) = &site.stored {
+            at_hand::bring(site, stored, &self.table, &parts.headers, visit.site.host()).await;
         }
     }
 

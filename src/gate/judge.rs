@@ -107,7 +107,8 @@ impl Gate {
             now,
         };
         let decision = decide(route, &also, &asker);
-        record.decided(decision.name());
+        let is_unknown = matches!((&credential, &decision), (Credential::Unknown, Decision::SignIn(_)));
+        record.decided(if is_unknown { "store_away" } else { decision.name() });
         if decision == Decision::Reported {
             tracing::warn!(
                 request_id = &*visit.request_id,
@@ -172,10 +173,12 @@ impl Gate {
                 };
             }
         }
+        self.bring_session(&admitted.visit, parts).await;
         match self.recognise(&admitted.visit, parts, now) {
             // Another gateway may seal with a key that stands in our files by now.
             Credential::Broken(Broken::UnknownKey) => {
                 Box::pin(self.plan.site.key_desk.look()).await;
+                self.bring_session(&admitted.visit, parts).await;
                 Ok(self.recognise(&admitted.visit, parts, now))
             }
             credential => Ok(credential),

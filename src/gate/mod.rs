@@ -4,6 +4,7 @@
 //! the rule, `credential` for the person and `decide` for the answer, `refuse` says no, `pass` says yes with its
 //! `papers`, `record` writes it down.
 
+pub mod at_hand;
 pub mod bearer;
 pub mod client;
 pub mod credential;

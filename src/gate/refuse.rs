@@ -8,6 +8,7 @@ use super::credential::{Credential, Recognised};
 use super::edge::{Admitted, Malformed};
 use super::route::Route;
 use crate::config::settings::SignedOut;
+use crate::endpoint::fault::store_away;
 use crate::endpoint::login::begin_sign_in;
 use crate::endpoint::site::Site;
 use crate::endpoint::step_up;
@@ -73,11 +74,13 @@ pub async fn sign_in(
         Credential::Broken(Broken::Ambiguous) => {
             page::unauthorized(visit, &site.login_path(None, &return_to(site, visit, parts)))
         }
+        // Whoever may be signed in already must not be sent to sign in, and keeps their cookies.
+        Credential::Unknown => return store_away(visit),
         _ => sign_in_again(site, admitted, route, wanted, parts).await,
     };
     match credential {
         Credential::Broken(_) => page::with_cookies(response, site.sessions.clear(&parts.headers)),
-        Credential::Absent | Credential::Session(_) | Credential::Bearer(_) => response,
+        Credential::Absent | Credential::Unknown | Credential::Session(_) | Credential::Bearer(_) => response,
     }
 }
 

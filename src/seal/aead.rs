@@ -37,6 +37,8 @@ pub enum Purpose {
     Logout = 3,
     /// A token against cross-site requests, shown to the person's own pages.
     Csrf = 4,
+    /// A session in a store, under a key that its browser holds.
+    Record = 16,
 }
 
 /// Why nothing was sealed. Says nothing of what was to be.

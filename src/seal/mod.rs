@@ -9,3 +9,4 @@
 
 pub mod aead;
 pub mod keyring;
+pub mod own_key;

@@ -16,6 +16,7 @@ pub mod registry;
 pub mod secret_watch;
 pub mod sockets;
 pub mod stop;
+pub mod stored;
 pub mod streams;
 pub mod wire;
 pub mod worker;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{behind, key_watch, secret_watch};
+use super::{behind, key_watch, secret_watch, stored};
 use crate::base::clock::Clock;
 use crate::base::office::Office;
 use crate::config::settings::{ProviderSettings, Settings};
@@ -30,6 +30,7 @@ use crate::session::ended::EndedSessions;
 use crate::session::flow::{FlowCookies, UsedFlows};
 use crate::session::key_desk::KeyDesk;
 use crate::session::model::Lifetimes;
+use crate::session::store::StoreSetup;
 use crate::token::plan::{Bearer, TokenPlanError};
 use crate::token::signer::{Signer, SignerError};
 use crate::token::vault::Vault;
@@ -43,6 +44,9 @@ pub enum PlanError {
     /// The session keys can't be used.
     #[error("[session] keys: {0}")]
     Keys(#[from] KeyError),
+    /// The store of sessions can't be used.
+    #[error("[session.store]: {0}")]
+    Store(#[from] StoreSetup),
     /// A provider can't be used.
     #[error(transparent)]
     Provider(#[from] ProviderFault),
@@ -149,14 +153,17 @@ fn site(settings: &Settings, upstreams: &[UpstreamPlan], office: &Office) -> Res
     let signer = Arc::new(Signer::load(&settings.signing_keys, &algorithms(upstreams))?);
     office.start(secret_watch::watch_signer(Arc::downgrade(&signer), settings.signing_keys.clone()));
     let secure = settings.public_url.scheme() == "https";
+    let sessions = Arc::new(SessionCookies::new(Arc::clone(&keyring), session, secure));
+    let ended = EndedSessions::new(session.lifetime);
     Ok(Site {
         prefix: settings.prefix.clone(),
         clock: Clock::System,
         office: office.clone(),
         offers: offers(settings, office)?,
-        sessions: Arc::new(SessionCookies::new(Arc::clone(&keyring), session, secure)),
+        stored: stored::stored(session, sessions.names().session(), &ended, office)?,
+        sessions,
         flows: Arc::new(FlowCookies::new(keyring, session, secure, UsedFlows::new(session.flow_lifetime))),
-        ended: EndedSessions::new(session.lifetime),
+        ended,
         front_channel: Pace::default(),
         key_desk,
         lifetimes: Lifetimes { idle: session.idle, absolute: session.lifetime },

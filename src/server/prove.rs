@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::behind;
 use super::plan::{self, PlanError};
+use super::{behind, stored};
 use crate::base::clock::Clock;
 use crate::config::finding::Finding;
 use crate::config::settings::{
@@ -18,6 +18,7 @@ use crate::net::tls_client::TlsClientFault;
 use crate::net::tls_server::TlsServer;
 use crate::provider::{Outbound, Provider, ProviderFault};
 use crate::seal::keyring::Keyring;
+use crate::session::store::StoreSetup;
 use crate::token::plan::TokenPlan;
 use crate::token::signer::{Signer, SigningKeys};
 
@@ -27,6 +28,13 @@ pub fn prove(settings: &Settings, environment: &BTreeMap<String, String>) -> Vec
     let mut findings = Vec::new();
     if let Err(error) = Keyring::load(&settings.session.keys) {
         findings.push(Finding::in_key(&["session", "keys"], error.to_string()));
+    }
+    if let Err(error) = stored::prove(&settings.session) {
+        let key = match &error {
+            StoreSetup::File { key, .. } => key,
+            StoreSetup::Url(_) => "url",
+        };
+        findings.push(Finding::in_key(&["session", "store", key], error.to_string()));
     }
     if let Err(error) = plan::sites(settings) {
         findings.push(Finding::in_key(&["public_url"], error.to_string()));

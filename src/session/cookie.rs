@@ -6,6 +6,7 @@
 //! 4. One answer never sets one name twice (RFC 6265bis, section 4.1.1), and clears only what the browser really sent.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,6 +17,7 @@ use super::encode::{self, NotEncodable};
 use super::model::{Lifetimes, Session};
 use super::names::{CookieKind, CookieNames, MAX_CHUNKS};
 use super::set_cookie::{self, Unwritable};
+use super::ticket::Ticket;
 use crate::base::clock::Timestamp;
 use crate::config::settings::SessionSettings;
 use crate::http::cookie_scan;
@@ -41,6 +43,8 @@ pub enum Reading {
     Broken(Broken),
     /// A session, alive.
     Open(Box<Opened>),
+    /// The key to a session in a store, which may be there or not.
+    Stored(Box<OpenedTicket>),
 }
 
 /// Why cookies are no session. For logs; a visitor is told nothing of it.
@@ -74,11 +78,21 @@ pub struct Opened {
     pub reseal: bool,
 }
 
+/// A ticket from the browser's cookies.
+#[derive(Debug, PartialEq, Eq)]
+pub struct OpenedTicket {
+    /// The ticket.
+    pub ticket: Ticket,
+    /// Whether the answer should write it anew, because a key opened it that is no longer the first.
+    pub reseal: bool,
+}
+
 /// The session does not fit into the cookies it may have.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the session would take {bytes} bytes of cookies and may have {limit}; most of it is {biggest} ({biggest_bytes} bytes); \
-     ask the provider for less, or raise `session.max_cookie_bytes` and the header limits of every proxy on the way"
+     keep sessions in a store (`session.store`), ask the provider for less, or raise `session.max_cookie_bytes` and the header limits \
+     of every proxy on the way"
 )]
 pub struct SessionTooLarge {
     /// What it would take, names included.
@@ -155,10 +169,14 @@ impl SessionCookies {
 
     /// Opens the bytes of [`RawSession::Whole`].
     pub fn open(&self, joined: &[u8], site_host: &str, now: Timestamp) -> Reading {
-        let Some((session, by_first_key)) = self.unseal(joined, site_host) else {
+        let Some((plain, by_first_key)) = self.unseal(joined, site_host) else {
             let broken = if self.lacks_key_of(joined) { Broken::UnknownKey } else { Broken::Unreadable };
             return Reading::Broken(broken);
         };
+        if let Some(ticket) = Ticket::decode(&plain) {
+            return Reading::Stored(Box::new(OpenedTicket { ticket, reseal: !by_first_key }));
+        }
+        let Some(session) = encode::decode(&plain) else { return Reading::Broken(Broken::Unreadable) };
         if !self.lifetimes.is_alive(&session, now) {
             return Reading::Broken(Broken::Ended);
         }
@@ -179,16 +197,45 @@ impl SessionCookies {
         now: Timestamp,
     ) -> Result<Vec<HeaderValue>, WriteError> {
         let plain = encode::encode(session).map_err(|NotEncodable| self.too_large(session, encode::MAX_UNFOLDED))?;
+        let life = self.lifetimes.ends(session).since(now);
+        self.put(&plain, headers, site_host, life, |bytes| self.too_large(session, bytes))
+    }
+
+    /// The `Set-Cookie` values that put the key to a stored session into the browser that sent `headers`. They stay for as long as the
+    /// session may last at the most: when it ends is told by the session itself.
+    ///
+    /// # Errors
+    /// When it can't be sealed.
+    pub fn write_ticket(
+        &self,
+        ticket: &Ticket,
+        created: Timestamp,
+        headers: &HeaderMap,
+        site_host: &str,
+        now: Timestamp,
+    ) -> Result<Vec<HeaderValue>, WriteError> {
+        let life = created.after(self.lifetimes.absolute).since(now);
+        let too_large = |bytes| SessionTooLarge { bytes, limit: self.limit, biggest: "its key", biggest_bytes: bytes };
+        self.put(&ticket.encode(), headers, site_host, life, too_large)
+    }
+
+    fn put(
+        &self,
+        plain: &[u8],
+        headers: &HeaderMap,
+        site_host: &str,
+        life: Duration,
+        too_large: impl Fn(usize) -> SessionTooLarge,
+    ) -> Result<Vec<HeaderValue>, WriteError> {
         let room = set_cookie::room(self.names.chunk(MAX_CHUNKS).len());
         let length = ((plain.len() + OVERHEAD) * 4).div_ceil(3);
         let names_length = |count: usize| -> usize { (0..count).map(|index| self.names.chunk(index).len() + 1).sum() };
         let bytes_of = |count: usize| names_length(count) + chunks::prefix(count).len() + length;
         let count = chunks::count_for(length, room).filter(|&count| bytes_of(count) <= self.limit);
-        let count = count.ok_or_else(|| self.too_large(session, bytes_of(length.div_ceil(room.max(1)))))?;
+        let count = count.ok_or_else(|| too_large(bytes_of(length.div_ceil(room.max(1)))))?;
 
-        let sealed = self.keyring.seal(Purpose::Session, &self.context(site_host, &[count_byte(count)]), &plain)?;
+        let sealed = self.keyring.seal(Purpose::Session, &self.context(site_host, &[count_byte(count)]), plain)?;
         let text = chunks::prefix(count) + &URL_SAFE_NO_PAD.encode(sealed);
-        let life = self.lifetimes.ends(session).since(now);
         let mut cookies = Vec::with_capacity(count);
         for (index, piece) in chunks::split(&text, room).into_iter().enumerate() {
             cookies.push(set_cookie::set(&self.names.chunk(index), piece, self.secure, life)?);
@@ -225,11 +272,11 @@ impl SessionCookies {
         sealed.is_some_and(|sealed| self.keyring.lacks_key_of(&sealed))
     }
 
-    fn unseal(&self, joined: &[u8], site_host: &str) -> Option<(Session, bool)> {
+    fn unseal(&self, joined: &[u8], site_host: &str) -> Option<(Vec<u8>, bool)> {
         let (count, text) = chunks::split_prefix(joined)?;
         let sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
         let opened = self.keyring.open(Purpose::Session, &self.context(site_host, &[count_byte(count)]), &sealed)?;
-        Some((encode::decode(&opened.plain)?, opened.by_first_key))
+        Some((opened.plain, opened.by_first_key))
     }
 
     fn context<'a>(&'a self, site_host: &'a str, count: &'a [u8; 1]) -> [&'a [u8]; 3] {

@@ -11,6 +11,8 @@ pub mod names;
 pub mod refresh;
 pub mod set_cookie;
 pub mod store;
+pub mod stored;
+pub mod ticket;
 
 #[cfg(test)]
 mod tests;

@@ -21,6 +21,10 @@ pub enum Part {
     Chromium,
     /// Debian's nginx.
     Nginx,
+    /// Debian's Redis.
+    Redis,
+    /// Debian's PostgreSQL.
+    Postgres,
     /// The test suite of HTTP/2 from the crate registry.
     Httpwg,
     /// The test suite of HTTP/2 in Go.
@@ -34,6 +38,8 @@ impl Part {
             Self::Django => "django",
             Self::Chromium => "chromium",
             Self::Nginx => "nginx",
+            Self::Redis => "redis",
+            Self::Postgres => "postgres",
             Self::Httpwg => "httpwg",
             Self::H2spec => "h2spec",
         }
@@ -45,6 +51,8 @@ impl Part {
             Self::Django => installed("django/.installed").is_file(),
             Self::Chromium => on_path("chromium") && on_path("chromedriver"),
             Self::Nginx => nginx().is_some(),
+            Self::Redis => on_path("redis-server") && on_path("redis-cli"),
+            Self::Postgres => postgres("initdb").is_some() && on_path("psql"),
             Self::Httpwg | Self::H2spec => self.program().is_file(),
         }
     }
@@ -168,6 +176,14 @@ fn installed(path: &str) -> PathBuf {
 /// Debian's nginx, which stands where only root looks for programs.
 pub fn nginx() -> Option<PathBuf> {
     found("nginx").or_else(|| Some(PathBuf::from("/usr/sbin/nginx")).filter(|path| path.is_file()))
+}
+
+/// A program of Debian's PostgreSQL, which stands in a folder of its version.
+pub fn postgres(program: &str) -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = versions.map(|version| version.path().join("bin").join(program)).collect();
+    found.sort();
+    found.into_iter().rfind(|path| path.is_file())
 }
 
 fn on_path(program: &str) -> bool {

@@ -29,7 +29,7 @@ pub enum StoreFault {
 
 impl StoreFault {
     /// The store can't be used for this reason.
-    pub(super) fn away(reason: impl Into<String>) -> Self {
+    pub(crate) fn away(reason: impl Into<String>) -> Self {
         Self::Away { reason: reason.into() }
     }
 }

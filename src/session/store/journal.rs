@@ -21,7 +21,7 @@ pub(super) const LATE: u64 = 5_000;
 pub(super) const PAGE: u16 = 1_000;
 
 /// How far somebody has read. Only its own store can make something of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
     /// The time of the last entry, in milliseconds of the store's clock.
     pub(super) time: u64,

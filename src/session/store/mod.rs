@@ -20,6 +20,7 @@ mod statements;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub use self::fault::{StoreFault, StoreSetup};
@@ -46,6 +47,7 @@ pub struct Store {
 struct Shared {
     backend: Backend,
     breaker: Breaker,
+    faults: AtomicU64,
     timeout: Duration,
     name: &'static str,
 }
@@ -97,15 +99,21 @@ pub struct Lock {
 }
 
 impl Version {
+    /// Its bytes, for telling others of it.
+    pub const fn bytes(self) -> [u8; 8] {
+        self.0.to_be_bytes()
+    }
+
+    /// The version of these bytes.
+    pub const fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self(u64::from_be_bytes(bytes))
+    }
+
     /// A version that no other writing has.
     fn draw() -> Result<Self, StoreFault> {
         // Zero is left out, and the top bit too: `PostgreSQL` and `SQLite` count with a sign.
         let bytes = random::bytes().map_err(|cause| StoreFault::away(cause.to_string()))?;
         Ok(Self((u64::from_be_bytes(bytes) >> 1).max(1)))
-    }
-
-    const fn bytes(self) -> [u8; 8] {
-        self.0.to_be_bytes()
     }
 
     fn signed(self) -> i64 {
@@ -127,7 +135,8 @@ impl Store {
                 (Backend::Postgres(Box::new(PostgresStore::new(place, settings, lifetime)?)), "postgres")
             }
         };
-        let shared = Shared { backend, breaker: Breaker::default(), timeout: settings.timeout, name };
+        let shared =
+            Shared { backend, breaker: Breaker::default(), faults: AtomicU64::new(0), timeout: settings.timeout, name };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -276,6 +285,15 @@ impl Store {
         self.shared.breaker.is_open()
     }
 
+    /// How often it was away, or was connected to anew, so far: what was read at the same number, it can't have lost since.
+    pub fn interruptions(&self) -> u64 {
+        let connections = match &self.shared.backend {
+            Backend::Redis(redis) => redis.connections(),
+            Backend::Sqlite(_) | Backend::Postgres(_) => 0,
+        };
+        self.shared.faults.load(Ordering::Acquire).saturating_add(connections)
+    }
+
     /// What kind of store it is, for logs.
     pub fn name(&self) -> &'static str {
         self.shared.name
@@ -289,6 +307,7 @@ impl Store {
         let result = bounded.unwrap_or(Err(StoreFault::Slow { bound: shared.timeout }));
         match &result {
             Err(fault @ (StoreFault::Away { .. } | StoreFault::Slow { .. })) => {
+                shared.faults.fetch_add(1, Ordering::AcqRel);
                 if matches!(fault, StoreFault::Slow { .. }) {
                     self.hang_up().await;
                 }
@@ -316,4 +335,12 @@ impl Store {
 }
 
 #[cfg(test)]
-mod tests;
+impl Store {
+    /// As if it had been away for a moment.
+    pub(crate) fn note_interruption(&self) {
+        self.shared.faults.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -8,6 +8,7 @@
 //!
 //! Each command and script touches one key, so that a cluster can do it. Needs Redis 6.2 or any Valkey.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind};
@@ -50,6 +51,7 @@ pub(super) struct RedisStore {
     prefix: String,
     lifetime: Duration,
     link: Mutex<Option<Numbered>>,
+    connections: AtomicU64,
 }
 
 /// The connection in use, with a number that tells it from the one before.
@@ -71,6 +73,7 @@ impl RedisStore {
             prefix: settings.prefix.clone(),
             lifetime,
             link: Mutex::new(None),
+            connections: AtomicU64::new(0),
         })
     }
 
@@ -149,6 +152,11 @@ impl RedisStore {
         Ok(Entries { entries, cursor, more })
     }
 
+    /// How many connections were begun so far.
+    pub(super) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Acquire)
+    }
+
     /// Drops the connection.
     pub(super) async fn hang_up(&self) {
         *self.link.lock().await = None;
@@ -170,12 +178,12 @@ impl RedisStore {
     /// The connection in use, made when there is none, or when it is still the one that is of no `use` any more.
     async fn link(&self, useless: Option<u64>) -> Result<(u64, Link), StoreFault> {
         let mut held = self.link.lock().await;
-        let next = match &*held {
-            Some(numbered) if useless != Some(numbered.number) => return Ok((numbered.number, numbered.link.clone())),
-            Some(numbered) => numbered.number + 1,
-            None => 0,
-        };
+        if let Some(numbered) = held.as_ref().filter(|numbered| useless != Some(numbered.number)) {
+            return Ok((numbered.number, numbered.link.clone()));
+        }
         *held = None;
+        // Counted before it is made: what was read over the one before is from before an interruption.
+        let next = self.connections.fetch_add(1, Ordering::AcqRel) + 1;
         let link = self.connector.connect().await?;
         *held = Some(Numbered { number: next, link: link.clone() });
         drop(held);

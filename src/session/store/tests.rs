@@ -15,7 +15,12 @@ pub(crate) fn store() -> (Store, tempfile::TempDir) {
 
 /// Another gateway's store in the same file.
 pub(crate) fn store_in(folder: &tempfile::TempDir) -> Store {
-    let settings = OutsideStore {
+    Store::new(&settings_in(folder), LIFE).unwrap()
+}
+
+/// The settings of a store in a file of this directory.
+pub(crate) fn settings_in(folder: &tempfile::TempDir) -> OutsideStore {
+    OutsideStore {
         place: StorePlace::Sqlite(folder.path().join("sessions.db")),
         password: None,
         ca: None,
@@ -26,8 +31,7 @@ pub(crate) fn store_in(folder: &tempfile::TempDir) -> Store {
         prefix: "portcullis".to_owned(),
         cookie_fallback: true,
         only_large: false,
-    };
-    Store::new(&settings, LIFE).unwrap()
+    }
 }
 
 fn key(number: u8) -> RecordKey {
