@@ -191,6 +191,7 @@ fn what_the_provider_says_no_to_is_told_and_never_hangs() {
         assert_eq!(answer.status, 502, "{told}: {}", answer.text());
         let problem: Value = answer.json();
         let id = problem["request_id"].as_str().expect("the request is named");
+        assert!(scene.sign_ins.gateway.logs_come_to_hold(&format!("request_id=\"{id}\"")), "{told} is not logged");
         let logs = scene.sign_ins.gateway.logs();
         let line = logs.lines().rev().find(|line| line.contains(id) && line.contains("no token to send"));
         let line = line.unwrap_or_else(|| panic!("{told} is not logged:\n{logs}"));
