@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::credential::Recognised;
 use super::handle::Gate;
@@ -265,7 +265,19 @@ async fn fetch(
     let outcome = site.office.run(async move { vault.get(key, provider.grant(&grant)).await }).await;
     let outcome = outcome.map_err(|_dropped| NoPapers::Nobody)?;
     let fetched = outcome.map_err(if is_ours { NoPapers::Ours } else { NoPapers::Refused })?;
+    if fetched.refresh_token().is_some_and(|token| !is_sent(passage, token)) {
+        tracing::warn!(
+            upstream = &*plan.name,
+            "the provider replaces refresh tokens at every use, so the session's own is used up; write `exchange` in place of `resource`"
+        );
+    }
     Ok(fetched.kept())
+}
+
+/// Whether a refresh token that came back is the one that the session has.
+fn is_sent(passage: &Passage<'_>, token: &SecretString) -> bool {
+    let session = passage.who.as_deref().and_then(Recognised::session);
+    session.and_then(|session| session.tokens.refresh_token.as_deref()) == Some(token.expose_secret())
 }
 
 fn whose(who: &Recognised) -> Whose<'_> {
