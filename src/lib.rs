@@ -15,7 +15,7 @@
 //! ```
 //!
 //! A file imports from its own room and from rooms below it: `base` < `config` < `seal` < `jose` < `observe` < `net` < `http` <
-//! `identity` < `policy` < `session` < `token` < `provider` < `forward` < `page` < `endpoint` < `gate` < `server` < `cli`.
+//! `identity` < `policy` < `session` < `token` < `provider` < `forward` < `page` < `endpoint` < `gate` < `door` < `server` < `cli`.
 //! `demo` is a wing of its own. A test reads the imports; `ARCHITECTURE.md` has the whole story.
 
 #![forbid(unsafe_code)]
@@ -24,6 +24,7 @@ pub mod base;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod door;
 pub mod endpoint;
 pub mod forward;
 pub mod gate;

@@ -16,7 +16,7 @@ const ROOMS: &[&str] = &[
     "config", "seal", "jose", // floor 1
     "observe", "net", "http", // floor 2
     "identity", "policy", "session", "token", "provider", // floor 3
-    "forward", "page", "endpoint", "gate",   // floor 4
+    "forward", "page", "endpoint", "gate", "door",   // floor 4
     "server", // floor 5
     "cli",    // floor 6
 ];

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
+use http::{Method, StatusCode};
 use ipnet::IpNet;
 use url::Url;
 
@@ -79,6 +79,8 @@ pub struct Settings {
     pub return_to_origins: Vec<Url>,
     /// Bounds on what visitors send.
     pub limits: LimitSettings,
+    /// What a proxy that asks over HTTP is told when a request may pass: 200 or 202.
+    pub verify_status: StatusCode,
     /// How we log.
     pub log: LogSettings,
     /// How long requests in flight may go on after a stop was asked for.
@@ -102,6 +104,8 @@ pub struct ListenSettings {
     pub unix_mode: Option<u32>,
     /// Whether every connection of visitors begins with a PROXY protocol header, which trusted proxies alone may send.
     pub proxy_protocol: bool,
+    /// Where Envoy asks us over gRPC (`ext_authz`); never a unix socket.
+    pub ext_authz: Vec<ListenAddress>,
     /// Whether plain listeners take HTTP/2 from clients that begin with it (RFC 9113, section 3.3).
     pub h2c: bool,
 }

@@ -50,6 +50,8 @@ pub enum UpstreamKind {
     Files(PathBuf),
     /// One answer for everything.
     Answer(AnswerSettings),
+    /// What another proxy reaches, which asks us whether a request may pass.
+    Elsewhere,
 }
 
 /// An application or API behind us, at one address or at several that are equal.

@@ -201,7 +201,7 @@ pub(crate) fn may_begin(visit: &Visit, parts: &Parts) -> bool {
 }
 
 /// After anything but a `GET` the browser must not repeat the method, and its body, elsewhere: 303 (RFC 9700, section 4.12).
-fn onward_status(parts: &Parts) -> StatusCode {
+pub fn onward_status(parts: &Parts) -> StatusCode {
     if parts.method == Method::GET { StatusCode::FOUND } else { StatusCode::SEE_OTHER }
 }
 

@@ -73,6 +73,14 @@ pub fn find(headers: &HeaderMap, peer: &Peer, trusted: &[IpNet]) -> Client {
     }
 }
 
+/// Whether the other end of a connection is a trusted proxy.
+pub fn is_trusted(peer: &Peer, trusted: &[IpNet]) -> bool {
+    peer.remote.is_some_and(|remote| {
+        let address = remote.ip().to_canonical();
+        trusted.iter().any(|network| network.contains(&address))
+    })
+}
+
 /// Walks from `proxy` along `entries`, the nearest first, to the first address that is not trusted.
 fn walk(
     proxy: IpAddr,

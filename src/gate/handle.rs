@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::header::HOST;
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::bearer::metadata;
@@ -54,6 +54,7 @@ impl Gate {
                 Behind::Application(application) => Behind::Application(application.for_worker(&upstream.name)),
                 Behind::Files(files) => Behind::Files(files.clone()),
                 Behind::Answer(answer) => Behind::Answer(answer.clone()),
+                Behind::Elsewhere => Behind::Elsewhere,
             })
             .collect();
         let table = Table::new(plan.table_capacity);
@@ -90,15 +91,7 @@ impl Gate {
             response = page::to_head(response);
         }
         if let Some((method, uri)) = told {
-            let visit = &admitted.visit;
-            let asked = Asked {
-                request_id: &visit.request_id,
-                client: visit.client,
-                method: &method,
-                host: visit.site.authority(),
-                path: uri.path(),
-            };
-            record.write(&self.access, self.plan.site.clock.now(), &asked, response.status());
+            self.tell(&record, &admitted.visit, (&method, uri.path()), response.status());
         }
         if is_call && is_refusal(&response) { page::to_grpc(&response) } else { response }
     }
@@ -119,11 +112,37 @@ impl Gate {
     }
 
     /// How this request's visitor is introduced: made anew only when the client or the site is another than before.
-    pub(super) fn introduction(&self, admitted: &Admitted) -> Introduction {
+    pub fn introduction(&self, admitted: &Admitted) -> Introduction {
         self.introductions.of(admitted)
     }
 
-    fn refuse_malformed(&self, record: &Record, peer: &Peer, parts: &Parts, malformed: &Malformed) -> Response<Body> {
+    /// Everything compiled from the config.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Writes down what became of a request, if anybody wants to know: its method and path, and the status of the answer.
+    pub fn tell(&self, record: &Record, visit: &Visit, (method, path): (&Method, &str), status: StatusCode) {
+        if self.access.is_on() {
+            let asked = Asked {
+                request_id: &visit.request_id,
+                client: visit.client,
+                method,
+                host: visit.site.authority(),
+                path,
+            };
+            record.write(&self.access, self.plan.site.clock.now(), &asked, status);
+        }
+    }
+
+    /// Answers a request that the edge refused.
+    pub fn refuse_malformed(
+        &self,
+        record: &Record,
+        peer: &Peer,
+        parts: &Parts,
+        malformed: &Malformed,
+    ) -> Response<Body> {
         let request_id = edge::fresh_request_id();
         tracing::debug!(request_id = &*request_id, reason = malformed.reason, "refused a malformed request");
         let response = refuse::malformed(&self.plan.site, malformed, parts, &request_id);

@@ -194,13 +194,7 @@ impl Refusal<'_> {
             Self::OddPath => refuse::odd_path(visit),
             Self::NoRoute => refuse::no_route(visit),
             Self::SignIn { route, credential, wanted } => {
-                let mut response = refuse::sign_in(site, admitted, route, &credential, wanted, parts).await;
-                if let Some(acceptance) =
-                    route.bearer.as_ref().filter(|_| response.status() == StatusCode::UNAUTHORIZED)
-                {
-                    response.headers_mut().insert(WWW_AUTHENTICATE, challenge::invitation(acceptance, &visit.site));
-                }
-                response
+                invite(refuse::sign_in(site, admitted, route, &credential, wanted, parts).await, route, visit)
             }
             Self::StepUp { route, who, wanted } => {
                 refuse::step_up(site, admitted, route, who.as_deref(), wanted, parts).await
@@ -210,6 +204,15 @@ impl Refusal<'_> {
             Self::Bearer { acceptance, denial } => denial.answer(acceptance, visit),
         }
     }
+}
+
+/// A 401 that also says which tokens the route takes, where it takes any.
+#[must_use]
+pub fn invite(mut response: Response<Body>, route: &Route, visit: &Visit) -> Response<Body> {
+    if let Some(acceptance) = route.bearer.as_ref().filter(|_| response.status() == StatusCode::UNAUTHORIZED) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge::invitation(acceptance, &visit.site));
+    }
+    response
 }
 
 /// Browsers send cookies and certificates with a WebSocket handshake whatever page began it, and say in `Origin` which page that was

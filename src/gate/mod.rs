@@ -2,7 +2,7 @@
 //!
 //! `handle` tells the story; `edge` makes one canonical request or refuses it, `client` finds who really calls, `judge` asks `route` for
 //! the rule, `credential` for the person and `decide` for the answer, `refuse` says no, `pass` says yes with its
-//! `papers`, `record` writes it down.
+//! `papers`, `vouch` says it to a proxy that asks, `record` writes it down.
 
 pub mod at_hand;
 pub mod bearer;
@@ -23,6 +23,7 @@ pub mod refuse;
 pub mod route;
 pub mod table;
 pub mod ties;
+pub mod vouch;
 
 pub use self::handle::Gate;
 pub use self::plan::{AddressPlan, ApplicationPlan, Behind, Plan, UpstreamPlan};

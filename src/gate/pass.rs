@@ -11,8 +11,8 @@ use http::{Response, StatusCode, Version, response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use super::bearer::DPOP;
 use super::bearer::challenge::Denial;
+use super::bearer::{Acceptance, DPOP};
 use super::credential::{self, Recognised};
 use super::edge::Admitted;
 use super::handle::Gate;
@@ -117,6 +117,8 @@ pub async fn through(
             let load = Load { parts, body, visitor_side, target };
             application(gate, passage, plan, upstream, load, record).await
         }
+        // Only another proxy reaches it.
+        Behind::Elsewhere => return page::not_found(visit),
         Behind::Files(files) => {
             let answered = Box::pin(from_files(files, admitted, personal, &parts, &target)).await;
             answered.map(|response| match who {
@@ -145,7 +147,7 @@ pub async fn through(
 }
 
 /// The path and query for the upstream: as they came, but for what the route makes of them.
-fn target(passage: &Passage<'_>) -> Result<PathAndQuery, Uncut> {
+pub(super) fn target(passage: &Passage<'_>) -> Result<PathAndQuery, Uncut> {
     let came = passage.admitted.path.target();
     let Some(rewrite) = &passage.route.rewrite else { return Ok(came.clone()) };
     rewrite.apply(came, passage.who.as_ref().map(|who| who.principal()))
@@ -238,15 +240,53 @@ async fn gather(
     parts: &Parts,
     record: &mut Record,
 ) -> Result<Papers, Response<Body>> {
-    let papers = match papers::at_hand(gate, passage, plan) {
-        Ok(AtHand::Papers(papers)) => return Ok(papers),
-        Ok(AtHand::Wanted(wanted)) => Box::pin(papers::fetched(gate, passage, plan, wanted, parts)).await,
-        Err(error) => Err(error),
+    let error = match collect(gate, passage, plan, parts).await {
+        Ok(papers) => return Ok(papers),
+        Err(error) => error,
     };
-    match papers {
-        Ok(papers) => Ok(papers),
-        Err(error) => Err(Box::pin(no_papers(gate, passage, plan, &error, parts, record)).await),
+    Err(match lacking(passage, plan, &error, record) {
+        Lacking::SignIn => {
+            let site = &gate.plan.site;
+            Box::pin(refuse::sign_in_again(site, passage.admitted, passage.route, &wanted::NOTHING, parts)).await
+        }
+        Lacking::Caller { acceptance, denial } => denial.answer(acceptance, &passage.admitted.visit),
+        Lacking::Token => token_unavailable(passage, parts),
+    })
+}
+
+/// What a request takes along, fetched where it has to be.
+pub(super) async fn collect(
+    gate: &Gate,
+    passage: &Passage<'_>,
+    plan: &UpstreamPlan,
+    parts: &Parts,
+) -> Result<Papers, NoPapers> {
+    match papers::at_hand(gate, passage, plan)? {
+        AtHand::Papers(papers) => Ok(papers),
+        AtHand::Wanted(wanted) => Box::pin(papers::fetched(gate, passage, plan, wanted, parts)).await,
     }
+}
+
+/// There is no token for the upstream, and a new sign-in would bring none.
+pub fn token_unavailable(passage: &Passage<'_>, parts: &Parts) -> Response<Body> {
+    let visit = &passage.admitted.visit;
+    let retry = parts.method.is_safe().then(|| visit.site.at(passage.admitted.path.target().as_str()));
+    page::token_unavailable(visit, retry.as_deref())
+}
+
+/// What mends it that an upstream would have to go without a token.
+pub enum Lacking<'a> {
+    /// A new sign-in.
+    SignIn,
+    /// Another token of the caller, whose own can't stand for the one that the upstream asks for.
+    Caller {
+        /// What the route takes.
+        acceptance: &'a Acceptance,
+        /// What the caller is told.
+        denial: Box<Denial>,
+    },
+    /// Nothing that the visitor could do.
+    Token,
 }
 
 /// Makes the head of an upstream's 101 fit for the visitor: a 101 too, or over HTTP/2 a 200. `false` when it answers another
@@ -291,17 +331,14 @@ fn with_slash(admitted: &Admitted) -> String {
 
 /// No token for the upstream. A new sign-in mends a token that has ended, and a provider that wants to see the person, and only that; one
 /// that were no better as soon as it came would have the browser go round in circles. A bearer caller can bring another token at once.
-async fn no_papers(
-    gate: &Gate,
-    passage: &Passage<'_>,
+pub(super) fn lacking<'a>(
+    passage: &Passage<'a>,
     plan: &UpstreamPlan,
     error: &NoPapers,
-    parts: &Parts,
     record: &mut Record,
-) -> Response<Body> {
+) -> Lacking<'a> {
     let Passage { admitted, route, who, now } = passage;
-    let visit = &admitted.visit;
-    let request_id = &*visit.request_id;
+    let request_id = &*admitted.visit.request_id;
     record.decided("no_token");
     if let (Some(acceptance), Some(who), NoPapers::Problem(problem)) = (&route.bearer, who, error)
         && matches!(problem, TokenProblem::Bound | TokenProblem::Missing(_))
@@ -312,18 +349,17 @@ async fn no_papers(
             upstream = &*plan.name,
             "an application asks for a token that a caller's own can't stand for"
         );
-        return Denial::of_no_use(problem).answer(acceptance, &admitted.visit);
+        return Lacking::Caller { acceptance, denial: Box::new(Denial::of_no_use(problem)) };
     }
     let age = who
         .as_ref()
         .map_or(Duration::ZERO, |who| who.session().map_or(Duration::MAX, |session| now.since(session.created)));
     if error.asks_for_sign_in() && age > SHORTEST_TOKEN_LIFE {
         tracing::info!(request_id, upstream = &*plan.name, %error, "no token to send; asking for a new sign-in");
-        return refuse::sign_in_again(&gate.plan.site, admitted, route, &wanted::NOTHING, parts).await;
+        return Lacking::SignIn;
     }
     tracing::warn!(request_id, upstream = &*plan.name, %error, "no token to send, and a new sign-in would bring none");
-    let retry = parts.method.is_safe().then(|| visit.site.at(admitted.path.target().as_str()));
-    page::token_unavailable(visit, retry.as_deref())
+    Lacking::Token
 }
 
 /// Only what can be repeated without harm gets a link to try it again.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 
 use super::bearer::BearerPlan;
 use super::edge::EdgeRules;
@@ -42,6 +42,8 @@ pub struct Plan {
     pub body_limit: Option<u64>,
     /// How long a request body may stand still.
     pub body_timeout: Duration,
+    /// What `/verify` answers when a request may pass.
+    pub verify_status: StatusCode,
     /// Opened sessions that one worker keeps.
     pub table_capacity: usize,
 }
@@ -68,6 +70,8 @@ pub enum Behind<A> {
     Files(Files),
     /// One answer for everything.
     Answer(FixedAnswer),
+    /// What another proxy reaches, which asks us whether a request may pass.
+    Elsewhere,
 }
 
 /// An application, compiled.

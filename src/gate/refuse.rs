@@ -9,7 +9,8 @@ use super::edge::{Admitted, Malformed};
 use super::route::Route;
 use crate::config::settings::SignedOut;
 use crate::endpoint::fault::store_away;
-use crate::endpoint::login::begin_sign_in;
+use crate::endpoint::login::{begin_sign_in, onward_status};
+use crate::endpoint::origin::is_prefetch;
 use crate::endpoint::site::Site;
 use crate::endpoint::step_up;
 use crate::http::body::Body;
@@ -78,10 +79,7 @@ pub async fn sign_in(
         Credential::Unknown => return store_away(visit),
         _ => sign_in_again(site, admitted, route, wanted, parts).await,
     };
-    match credential {
-        Credential::Broken(_) => page::with_cookies(response, site.sessions.clear(&parts.headers)),
-        Credential::Absent | Credential::Unknown | Credential::Session(_) | Credential::Bearer(_) => response,
-    }
+    cleared(site, credential, parts, response)
 }
 
 /// Somebody who has to sign in, or to sign in anew because the session has no token left for the upstream.
@@ -123,6 +121,47 @@ pub async fn step_up(
         return page::insufficient(visit, wanted);
     };
     step_up::begin(site, visit, parts, session, wanted, &return_to(site, visit, parts)).await
+}
+
+/// Somebody without a session, told to a proxy that asks for a status alone: 401, whatever the route says.
+pub fn unauthorized(site: &Site, visit: &Visit, credential: &Credential, parts: &Parts) -> Response<Body> {
+    if matches!(credential, Credential::Unknown) {
+        return store_away(visit);
+    }
+    let response = page::unauthorized(visit, &site.login_path(None, &return_to(site, visit, parts)));
+    cleared(site, credential, parts, response)
+}
+
+/// Somebody without a session, told to a proxy that hands our answer on: as [`sign_in`] says it, but that the flow begins at the login
+/// endpoint, where its cookie has no other proxy to pass.
+pub fn lead_to_sign_in(
+    site: &Site,
+    visit: &Visit,
+    route: &Route,
+    credential: &Credential,
+    parts: &Parts,
+) -> Response<Body> {
+    if matches!(credential, Credential::Unknown) {
+        return store_away(visit);
+    }
+    let login = site.login_path(None, &return_to(site, visit, parts));
+    let response = match route.signed_out {
+        _ if matches!(credential, Credential::Broken(Broken::Ambiguous)) => page::unauthorized(visit, &login),
+        SignedOut::Unauthorized => page::unauthorized(visit, &login),
+        SignedOut::Auto if visit.caller == Caller::Program || is_prefetch(&parts.headers) => {
+            page::unauthorized_json(visit, &login)
+        }
+        SignedOut::Auto | SignedOut::Redirect => page::redirect(visit, onward_status(parts), &visit.site.at(&login)),
+    };
+    cleared(site, credential, parts, response)
+}
+
+/// The answer, which also clears a cookie of ours that is of no use.
+fn cleared(site: &Site, credential: &Credential, parts: &Parts, response: Response<Body>) -> Response<Body> {
+    match credential {
+        Credential::Broken(_) => page::with_cookies(response, site.sessions.clear(&parts.headers)),
+        Credential::Absent | Credential::Unknown | Credential::Session(_) | Credential::Bearer(_) => response,
+    }
 }
 
 /// Signed in, but not admitted.

@@ -122,6 +122,11 @@ impl IdentityHeaders {
         Ok(Self { join: preset.join.clone(), headers, documents })
     }
 
+    /// Names that templates may set. Those that are made of whole claims are not known beforehand.
+    pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.headers.iter().map(|(name, _)| name)
+    }
+
     /// What the upstream is told about `principal`. A claim that is missing, or can't be written, gives no header.
     pub fn render(&self, principal: &Principal) -> Rendered {
         let mut rendered = Rendered::default();

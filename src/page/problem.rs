@@ -54,7 +54,7 @@ pub fn refused(request_id: &str, caller: Caller, status: StatusCode, detail: &st
     let title = match status {
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "Too much came with this request",
         StatusCode::PAYLOAD_TOO_LARGE => "That is too large",
-        StatusCode::METHOD_NOT_ALLOWED => "That can't be done here",
+        StatusCode::METHOD_NOT_ALLOWED | StatusCode::FORBIDDEN => "That can't be done here",
         StatusCode::MISDIRECTED_REQUEST => "This isn't the site you asked for",
         _ => "This request can't be read",
     };

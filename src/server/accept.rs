@@ -15,10 +15,11 @@ use rustls::ServerConnection;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::TlsStream;
 
-use super::connection::{self, Opened};
+use super::connection::{self, Desk, Opened};
 use super::places::{Place, Places};
 use super::protocols::Protocols;
 use super::registry::{Phase, Registry};
+use super::sockets::Callers;
 use crate::base::tally::Tally;
 use crate::gate::Gate;
 use crate::http::visit::Peer;
@@ -38,6 +39,8 @@ pub struct Listener {
     pub kind: Kind,
     /// TLS on it, where it is an `https` one.
     pub tls: Option<Arc<TlsServer>>,
+    /// Who comes there.
+    pub callers: Callers,
 }
 
 /// The kinds of listener.
@@ -86,20 +89,21 @@ pub async fn accept(listener: Listener, hall: Hall) {
             }
         };
         let Some(place) = place(&hall).await else { return };
-        let (hall, tls) = (hall.clone(), listener.tls.clone());
+        let (hall, tls, callers) = (hall.clone(), listener.tls.clone(), listener.callers);
         drop(tokio::task::spawn_local(async move {
             let _open = hall.open.enter();
             let entry = hall.registry.join();
             entry.progress().enter(Phase::Head);
             let greeted = tokio::select! {
                 biased;
-                greeted = greet(accepted, tls.as_deref(), place, &hall) => greeted,
+                greeted = greet(accepted, (tls.as_deref(), callers), place, &hall) => greeted,
                 () = entry.told_to_close() => Err(io::ErrorKind::TimedOut.into()),
             };
             match greeted {
                 Ok((peer, opened)) => {
                     entry.progress().enter(Phase::Idle);
-                    connection::serve(hall.gate, peer, opened, entry, (&hall.http1, hall.protocols)).await;
+                    let spoken = (&*hall.http1, hall.protocols);
+                    connection::serve(Desk { gate: hall.gate, callers }, peer, opened, entry, spoken).await;
                 }
                 Err(error) => tracing::debug!(%error, "a connection ended before its first request"),
             }
@@ -142,7 +146,12 @@ fn is_of_the_peer(error: &io::Error) -> bool {
 }
 
 /// What comes before HTTP: whose connection it is, whether that address may have another one, and TLS.
-async fn greet(accepted: Accepted, tls: Option<&TlsServer>, place: Place, hall: &Hall) -> io::Result<(Peer, Opened)> {
+async fn greet(
+    accepted: Accepted,
+    (tls, callers): (Option<&TlsServer>, Callers),
+    place: Place,
+    hall: &Hall,
+) -> io::Result<(Peer, Opened)> {
     let (mut stream, mut peer) = match accepted {
         Accepted::Tcp(stream, peer) => (stream, peer),
         Accepted::Unix(stream) => {
@@ -150,7 +159,8 @@ async fn greet(accepted: Accepted, tls: Option<&TlsServer>, place: Place, hall: 
             return Ok((Peer::default(), Opened { stream: Stream::Unix(stream), seat: (place, share) }));
         }
     };
-    if let Some(balancers) = &hall.balancers {
+    // Envoy comes by itself, whatever stands in front of it.
+    if let Some(balancers) = hall.balancers.as_deref().filter(|_| callers == Callers::Visitors) {
         introduce(&mut stream, &mut peer, balancers).await?;
     }
     let share = hall.places.share(peer.remote.map(|remote| remote.ip())).ok_or_else(|| {

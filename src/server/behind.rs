@@ -34,6 +34,7 @@ pub fn upstream(settings: &UpstreamSettings, surroundings: &Surroundings) -> Res
         UpstreamKind::Application(application) => Behind::Application(self::application(&settings.name, application)?),
         UpstreamKind::Files(root) => Behind::Files(Files::new(root)),
         UpstreamKind::Answer(answer) => Behind::Answer(FixedAnswer::new(answer)),
+        UpstreamKind::Elsewhere => Behind::Elsewhere,
     };
     Ok(UpstreamPlan {
         name: Arc::clone(&settings.name),
@@ -52,7 +53,7 @@ pub fn surroundings(settings: &Settings, upstream: &UpstreamSettings) -> Surroun
             [UpstreamAddress::Web(url)] => Some(origin(url)),
             _ => None,
         },
-        UpstreamKind::Files(_) | UpstreamKind::Answer(_) => None,
+        UpstreamKind::Files(_) | UpstreamKind::Answer(_) | UpstreamKind::Elsewhere => None,
     };
     let clients = settings.providers.iter().map(|provider| (Arc::clone(&provider.name), provider.client_id.clone()));
     Surroundings {

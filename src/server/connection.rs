@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use h2::Reason;
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -21,10 +21,13 @@ use super::malformed::is_malformed;
 use super::places::{Place, Share};
 use super::protocols::{self, Protocols};
 use super::registry::{Command, Entry, Phase, Progress};
+use super::sockets::Callers;
 use super::streams::{Streams, Tasks};
 use super::wire::{Listening, Watched, Wire};
+use crate::door::{self, ext_authz};
 use crate::forward::upgrade::Hold;
 use crate::gate::Gate;
+use crate::http::body::Body;
 use crate::http::visit::Peer;
 use crate::net::stream::Stream;
 
@@ -54,6 +57,24 @@ pub struct Opened {
     pub seat: (Place, Share),
 }
 
+/// Who answers requests, and whose.
+#[derive(Clone)]
+pub struct Desk {
+    /// This worker's way of answering.
+    pub gate: Rc<Gate>,
+    /// Who comes to this connection's listener.
+    pub callers: Callers,
+}
+
+impl Desk {
+    async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
+        match self.callers {
+            Callers::Visitors => door::answer(&self.gate, peer, request).await,
+            Callers::Envoy => Box::pin(ext_authz::answer(&self.gate, peer, request)).await,
+        }
+    }
+}
+
 /// How HTTP/1.1 is spoken: at most `headers` in a request. More is read of a head than `header_bytes` allow, so that one which is too
 /// large can still be answered by a page that clears our cookies: a browser may bring sixty cookies of 4 KiB.
 pub fn http1(headers: usize, header_bytes: usize) -> http1::Builder {
@@ -68,7 +89,7 @@ pub fn http1(headers: usize, header_bytes: usize) -> http1::Builder {
 
 /// Serves one connection to its end.
 pub async fn serve(
-    gate: Rc<Gate>,
+    desk: Desk,
     peer: Peer,
     opened: Opened,
     entry: Rc<Entry>,
@@ -76,7 +97,7 @@ pub async fn serve(
 ) {
     let Opened { mut stream, seat } = opened;
     let found = {
-        let mut spoken = pin!(protocols::is_http2(&mut stream, protocols.h2c));
+        let mut spoken = pin!(protocols::is_http2(&mut stream, protocols.h2c || desk.callers == Callers::Envoy));
         poll_fn(|context| match (spoken.as_mut().poll(context), entry.poll_command(context)) {
             (Poll::Ready(found), Command::Serve | Command::Drain) => Poll::Ready(found.ok()),
             (Poll::Pending, Command::Serve) => Poll::Pending,
@@ -89,19 +110,19 @@ pub async fn serve(
     let guard = is_http2.then(|| Box::new(Guard::new(opening.has_preface())));
     let wire = TokioIo::new(Wire::new(stream, opening, (Arc::clone(entry.progress()), guard), seat));
     if is_http2 {
-        serve_http2(gate, peer, wire, &entry, protocols).await;
-    } else {
-        serve_http1(gate, peer, wire, &entry, http1).await;
+        serve_http2(desk, peer, wire, &entry, protocols).await;
+    } else if desk.callers == Callers::Visitors {
+        serve_http1(desk, peer, wire, &entry, http1).await;
     }
 }
 
-async fn serve_http1(gate: Rc<Gate>, peer: Peer, wire: TokioIo<Wire>, entry: &Entry, http1: &http1::Builder) {
+async fn serve_http1(desk: Desk, peer: Peer, wire: TokioIo<Wire>, entry: &Entry, http1: &http1::Builder) {
     let facts = Rc::new(peer);
     let service = service_fn(|request: Request<Incoming>| {
         entry.progress().enter(Phase::Busy);
-        let (gate, facts, progress) = (Rc::clone(&gate), Rc::clone(&facts), Arc::clone(entry.progress()));
+        let (desk, facts, progress) = (desk.clone(), Rc::clone(&facts), Arc::clone(entry.progress()));
         async move {
-            let response = gate.handle(&facts, request).await;
+            let response = desk.answer(&facts, request).await;
             Ok::<_, Infallible>(response.map(|body| Watched::new(body, Alone(progress))))
         }
     });
@@ -138,7 +159,7 @@ impl Listening for Alone {
     }
 }
 
-async fn serve_http2(gate: Rc<Gate>, peer: Peer, wire: TokioIo<Wire>, entry: &Entry, protocols: Protocols) {
+async fn serve_http2(desk: Desk, peer: Peer, wire: TokioIo<Wire>, entry: &Entry, protocols: Protocols) {
     let remote = peer.remote;
     let facts = Rc::new(peer);
     let streams = Streams::new(Arc::clone(entry.progress()), protocols.bounds);
@@ -149,12 +170,12 @@ async fn serve_http2(gate: Rc<Gate>, peer: Peer, wire: TokioIo<Wire>, entry: &En
         if request.method() == Method::CONNECT && !malformed {
             hold_open(&mut request, &counting);
         }
-        let (gate, facts) = (Rc::clone(&gate), Rc::clone(&facts));
+        let (desk, facts) = (desk.clone(), Rc::clone(&facts));
         async move {
             if malformed {
                 return Err(h2::Error::from(Reason::PROTOCOL_ERROR));
             }
-            let response = gate.handle(&facts, request).await;
+            let response = desk.answer(&facts, request).await;
             Ok(response.map(|body| Watched::new(body, stream)))
         }
     });

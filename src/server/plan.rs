@@ -96,6 +96,7 @@ pub fn assemble(settings: &Settings, office: &Office) -> Result<Plan, PlanError>
         bearer: bearer(settings, office)?,
         body_limit: settings.limits.body_bytes,
         body_timeout: settings.limits.body_timeout,
+        verify_status: settings.verify_status,
         table_capacity: TABLE_CAPACITY,
     })
 }

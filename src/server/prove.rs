@@ -108,6 +108,7 @@ fn prove_upstream(all: &Settings, settings: &UpstreamSettings, findings: &mut Ve
         (_, UpstreamKind::Application(application)) => (key_of_addresses(application), error.to_string()),
         (_, UpstreamKind::Files(_)) => ("files", error.to_string()),
         (_, UpstreamKind::Answer(_)) => ("respond", error.to_string()),
+        (_, UpstreamKind::Elsewhere) => ("url", error.to_string()),
     };
     findings.push(Finding::in_key(&["upstreams", &settings.name, key], text));
 }

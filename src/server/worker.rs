@@ -87,7 +87,7 @@ impl Worker {
                 sockets::Kind::Tcp(listener) => accept::Kind::Tcp(tokio::net::TcpListener::from_std(listener)?),
                 sockets::Kind::Unix(listener) => accept::Kind::Unix(tokio::net::UnixListener::from_std(listener)?),
             };
-            listeners.spawn_local(accept(Listener { kind, tls: socket.tls }, hall.clone()));
+            listeners.spawn_local(accept(Listener { kind, tls: socket.tls, callers: socket.callers }, hall.clone()));
         }
         drop(tokio::task::spawn_local(cut_what_ends(Rc::clone(&gate), self.plan.site.ended.news())));
         let mut sweeps = tokio::time::interval(SWEEP);

@@ -25,6 +25,14 @@ pub enum Part {
     Redis,
     /// Debian's PostgreSQL.
     Postgres,
+    /// Debian's Caddy.
+    Caddy,
+    /// Debian's `HAProxy`, with Lua.
+    Haproxy,
+    /// Debian's Apache, with Lua and `LuaSocket`.
+    Apache,
+    /// Envoy, from `PyPI`.
+    Envoy,
     /// The test suite of HTTP/2 from the crate registry.
     Httpwg,
     /// The test suite of HTTP/2 in Go.
@@ -40,6 +48,10 @@ impl Part {
             Self::Nginx => "nginx",
             Self::Redis => "redis",
             Self::Postgres => "postgres",
+            Self::Caddy => "caddy",
+            Self::Haproxy => "haproxy",
+            Self::Apache => "apache",
+            Self::Envoy => "envoy",
             Self::Httpwg => "httpwg",
             Self::H2spec => "h2spec",
         }
@@ -53,6 +65,10 @@ impl Part {
             Self::Nginx => nginx().is_some(),
             Self::Redis => on_path("redis-server") && on_path("redis-cli"),
             Self::Postgres => postgres("initdb").is_some() && on_path("psql"),
+            Self::Caddy => on_path("caddy"),
+            Self::Haproxy => haproxy().is_some(),
+            Self::Apache => apache().is_some() && lua_socket(),
+            Self::Envoy => installed("envoy/.installed").is_file(),
             Self::Httpwg | Self::H2spec => self.program().is_file(),
         }
     }
@@ -173,9 +189,34 @@ fn installed(path: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/parts")).join(path)
 }
 
-/// Debian's nginx, which stands where only root looks for programs.
+/// Debian's nginx.
 pub fn nginx() -> Option<PathBuf> {
-    found("nginx").or_else(|| Some(PathBuf::from("/usr/sbin/nginx")).filter(|path| path.is_file()))
+    for_root("nginx")
+}
+
+/// Debian's `HAProxy`.
+pub fn haproxy() -> Option<PathBuf> {
+    for_root("haproxy")
+}
+
+/// Debian's Apache.
+pub fn apache() -> Option<PathBuf> {
+    for_root("apache2")
+}
+
+/// Envoy.
+pub fn envoy() -> PathBuf {
+    installed("envoy/envoy")
+}
+
+/// Whether Apache's Lua has sockets.
+fn lua_socket() -> bool {
+    PathBuf::from("/usr/share/lua/5.3/socket.lua").is_file()
+}
+
+/// A program that Debian keeps where only root looks for them.
+fn for_root(program: &str) -> Option<PathBuf> {
+    found(program).or_else(|| Some(PathBuf::from("/usr/sbin").join(program)).filter(|path| path.is_file()))
 }
 
 /// A program of Debian's PostgreSQL, which stands in a folder of its version.

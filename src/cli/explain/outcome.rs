@@ -170,6 +170,7 @@ fn upstream(case: &Case, settings: &Settings, route: &Route, admitted: &Admitted
         UpstreamKind::Application(application) => (application.addresses.iter().map(address).collect(), true),
         UpstreamKind::Files(folder) => (vec![folder.display().to_string()], false),
         UpstreamKind::Answer(_) => (vec!["a fixed answer".to_owned()], false),
+        UpstreamKind::Elsewhere => (vec!["by another proxy".to_owned()], true),
     };
     let headers = rendered.headers.iter().filter(|_| has_headers);
     Ok(Some(Upstream {

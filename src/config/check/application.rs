@@ -7,6 +7,7 @@ use rustls_pki_types::ServerName;
 use super::address;
 use super::files;
 use super::health;
+use crate::config::raw::convert;
 use crate::config::raw::node::Place;
 use crate::config::raw::report::{Wrong, printable};
 use crate::config::raw::table::{Placed, Table};
@@ -39,6 +40,15 @@ const EJECT_AFTER: u32 = 3;
 
 /// Unused connections that are kept, when the config doesn't say.
 const MAX_IDLE: u32 = 256;
+
+/// What `url` says of an application that another proxy reaches, which asks us.
+const ELSEWHERE: &str = "none";
+
+/// Whether another proxy reaches it.
+pub(super) fn is_elsewhere(table: &Table<'_>) -> bool {
+    let url = table.node("url").and_then(|node| convert::text(node, "url", "").ok());
+    url.is_some_and(|url| url == ELSEWHERE)
+}
 
 /// An application; `None` when its addresses are not there or wrong.
 pub(super) fn application(table: &Table<'_>) -> Option<ApplicationSettings> {
@@ -93,7 +103,9 @@ pub(super) fn application(table: &Table<'_>) -> Option<ApplicationSettings> {
 }
 
 fn addresses(table: &Table<'_>) -> Option<Vec<UpstreamAddress>> {
-    let url = table.parse("url", "a URL such as \"http://127.0.0.1:3000\"", address::upstream);
+    let url = table.parse("url", "a URL such as \"http://127.0.0.1:3000\"", |text| {
+        if text == ELSEWHERE { Ok(None) } else { address::upstream(text).map(Some) }
+    });
     let urls = table.each(
         "urls",
         "a list of URLs such as [\"http://10.0.0.1:3000\", \"http://10.0.0.2:3000\"]",
@@ -105,7 +117,7 @@ fn addresses(table: &Table<'_>) -> Option<Vec<UpstreamAddress>> {
         return None;
     }
     if !table.has("urls") {
-        return url.map(|url| vec![url]);
+        return url.flatten().map(|url| vec![url]);
     }
     let urls = urls?;
     if urls.is_empty() {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 
 use super::address;
+use super::door;
 use crate::config::raw::report::{Wrong, printable};
 use crate::config::raw::table::{Placed, Table};
 use crate::config::settings::{ListenAddress, ListenSettings};
@@ -15,11 +16,13 @@ pub(super) fn listen(root: &Table<'_>, trusted_proxies: &[IpNet]) -> ListenSetti
     let expected = "a list of addresses such as [\"127.0.0.1:8080\"]";
     let http = table.each("http", expected, address::listen);
     let https = table.each("https", expected, https).unwrap_or_default();
+    let ext_authz = door::ext_authz(&table, trusted_proxies);
     let admin = table.parse("admin", "an address such as \"127.0.0.1:9090\"", admin);
     let admin = admin.map(|value| Placed { value, place: table.place("admin") });
     let h2c = table.flag("h2c", false);
 
-    let all: Vec<&Placed<ListenAddress>> = http.iter().flatten().chain(&https).chain(&admin).collect();
+    let all: Vec<&Placed<ListenAddress>> =
+        http.iter().flatten().chain(&https).chain(&ext_authz).chain(&admin).collect();
     for (index, second) in all.iter().enumerate() {
         let taken = all.iter().take(index).find(|first| collide(&first.value, &second.value));
         if let Some(first) = taken {
@@ -55,7 +58,15 @@ pub(super) fn listen(root: &Table<'_>, trusted_proxies: &[IpNet]) -> ListenSetti
             .note("leave it out; `https` listeners offer HTTP/2 by themselves");
         table.report().warn(table.place("h2c"), wrong);
     }
-    ListenSettings { http, https: values(https), admin: admin.map(|admin| admin.value), unix_mode, proxy_protocol, h2c }
+    ListenSettings {
+        http,
+        https: values(https),
+        admin: admin.map(|admin| admin.value),
+        unix_mode,
+        proxy_protocol,
+        ext_authz: values(ext_authz),
+        h2c,
+    }
 }
 
 fn admin(text: &str) -> Result<ListenAddress, Wrong> {

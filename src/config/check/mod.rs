@@ -6,6 +6,7 @@ mod answer;
 mod application;
 mod bearer;
 mod claim_rule;
+mod door;
 mod doubts;
 mod files;
 mod health;
@@ -68,6 +69,7 @@ pub(super) fn settings(root: &Node, context: &Context<'_>) -> Option<Settings> {
     signing::check_use(&table, &signing_keys, &upstreams);
     let mut providers: Vec<ProviderSettings> = providers.into_iter().filter_map(|provider| provider.settings).collect();
     name_resources(&mut providers, &upstreams);
+    let verify_status = door::verify_status(&table);
     let return_to_origins = site::return_to_origins(&table);
     let log = site::log(&table);
     let drain = table.duration("drain", "30s", ("0s", "1h"));
@@ -86,6 +88,7 @@ pub(super) fn settings(root: &Node, context: &Context<'_>) -> Option<Settings> {
         routes,
         return_to_origins,
         limits,
+        verify_status,
         log,
         drain,
         dangers: Vec::new(),

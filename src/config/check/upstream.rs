@@ -107,8 +107,13 @@ fn kind(table: &Table<'_>) -> Option<UpstreamKind> {
     let files = table.parse("files", "the path of a directory", directory);
     let answer = answer::answer(table);
     let about_who = ["identity", "headers", "assertion"];
+    let elsewhere = application::is_elsewhere(table);
+    let of_reaching_it = || application::KEYS.into_iter().filter(|key| !["url", "token"].contains(key));
     let (what, meaningless): (_, Vec<&str>) =
         match (table.has("url") || table.has("urls"), table.has("files"), table.has("respond")) {
+            (true, false, false) if elsewhere => {
+                ("an application that another proxy reaches", of_reaching_it().chain(answer::KEYS).collect())
+            }
             (true, false, false) => ("an application", answer::KEYS.to_vec()),
             (false, true, false) => {
                 ("a directory of files", [&application::KEYS[..], &answer::KEYS, &about_who].concat())
@@ -134,6 +139,7 @@ fn kind(table: &Table<'_>) -> Option<UpstreamKind> {
         (Some(application), _, _) => Some(UpstreamKind::Application(Box::new(application))),
         (_, Some(files), _) => Some(UpstreamKind::Files(files)),
         (_, _, Some(answer)) => Some(UpstreamKind::Answer(answer)),
+        (None, None, None) if elsewhere => Some(UpstreamKind::Elsewhere),
         (None, None, None) => None,
     }
 }

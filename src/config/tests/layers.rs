@@ -83,7 +83,7 @@ fn every_source_tells_its_mistakes_at_once() {
 2 | drian = ***
   | ^^^^^
   = did you mean `drain`?
-  = allowed here: bearer, drain, limits, listen, log, prefix, providers, public_url, return_to, routes, session, signing, tls, trusted_proxies, upstreams, workers
+  = allowed here: bearer, drain, limits, listen, log, prefix, providers, public_url, return_to, routes, session, signing, tls, trusted_proxies, upstreams, verify, workers
 
 b.yaml:2:9: error: session.idle: `soon` is no duration
   |
@@ -116,7 +116,7 @@ environment variable PORTCULLIS_LIMITS__CONNECTIONS: error: limits.connections: 
 
 environment variable PORTCULLIS_SESION__IDLE: error: sesion: `sesion` is no key of the top level
   = did you mean `session`?
-  = allowed here: bearer, drain, limits, listen, log, prefix, providers, public_url, return_to, routes, session, signing, tls, trusted_proxies, upstreams, workers
+  = allowed here: bearer, drain, limits, listen, log, prefix, providers, public_url, return_to, routes, session, signing, tls, trusted_proxies, upstreams, verify, workers
 
 argument --set prefix: error: a path begins with `/`
   = write "/auth"

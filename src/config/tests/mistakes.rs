@@ -67,7 +67,7 @@ portcullis.toml:2:1: error: workrs: `workrs` is no key of the top level
 2 | workrs = ***
   | ^^^^^^
   = did you mean `workers`?
-  = allowed here: bearer, drain, limits, listen, log, prefix, providers, public_url, return_to, routes, session, signing, tls, trusted_proxies, upstreams, workers
+  = allowed here: bearer, drain, limits, listen, log, prefix, providers, public_url, return_to, routes, session, signing, tls, trusted_proxies, upstreams, verify, workers
 
 portcullis.toml:5:8: error: session.idle: `soon` is no duration
   |

@@ -1,6 +1,7 @@
 //! Whole configs, from text to settings or to the mistakes that people read.
 
 mod contract;
+mod doors;
 mod layers;
 mod mistakes;
 mod reference;

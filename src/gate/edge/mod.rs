@@ -12,10 +12,12 @@
 //! yet: that comes after the decision.
 
 pub use self::request_id::fresh as fresh_request_id;
+pub use self::told::{Overheard, Told, admit_told};
 
 mod host;
 mod request_id;
 mod survey;
+mod told;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -83,15 +85,22 @@ pub struct Malformed {
 }
 
 impl Malformed {
-    const fn bad(reason: &'static str) -> Self {
+    /// 400, for this reason.
+    pub const fn bad(reason: &'static str) -> Self {
         Self { status: StatusCode::BAD_REQUEST, reason, close: false }
+    }
+
+    /// 403, for this reason.
+    pub const fn untrusted(reason: &'static str) -> Self {
+        Self::with(StatusCode::FORBIDDEN, reason)
     }
 
     const fn close(reason: &'static str) -> Self {
         Self { status: StatusCode::BAD_REQUEST, reason, close: true }
     }
 
-    const fn with(status: StatusCode, reason: &'static str) -> Self {
+    /// This status, for this reason.
+    pub const fn with(status: StatusCode, reason: &'static str) -> Self {
         Self { status, reason, close: false }
     }
 

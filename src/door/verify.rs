@@ -1,0 +1,183 @@
+//! `/verify`: a proxy asks by a request of its own, and is answered by a status and headers (nginx `auth_request`, Caddy `forward_auth`,
+//! Traefik `ForwardAuth`, Envoy `ext_authz` over HTTP, and scripts of `HAProxy` and Apache).
+//!
+//! | asked | told by | who is signed out gets |
+//! |---|---|---|
+//! | `/verify` | headers | 401 |
+//! | `/verify/redirect` | headers | what the route says: a redirect, or 401 |
+//! | `/verify/ext_authz/…` | the method, host and path of the question | the same |
+//!
+//! A yes is 200 (or 202, by config). Everything else is the answer that the visitor would have had from us.
+
+use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, SET_COOKIE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+use crate::door::ask::{Answer, Permit, Question, SignedOut, ask};
+use crate::door::described;
+use crate::gate::Gate;
+use crate::gate::client::is_trusted;
+use crate::gate::edge::Malformed;
+use crate::gate::record::Record;
+use crate::http::body::Body;
+use crate::http::visit::Peer;
+use crate::page;
+
+/// What is left of the visitor's cookies without ours; absent when nothing is.
+static LEFT_COOKIE: HeaderName = HeaderName::from_static("x-portcullis-cookie");
+/// Headers that the upstream must not see as the visitor sent them.
+static REMOVE: HeaderName = HeaderName::from_static("x-portcullis-remove");
+/// The same for Envoy, under the name that it acts upon.
+static ENVOY_REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
+/// Each `Set-Cookie` line once more under a name of its own, for proxies that can read one line of a name only.
+static SET_COOKIES: [HeaderName; 8] = [
+    HeaderName::from_static("x-portcullis-set-cookie-1"),
+    HeaderName::from_static("x-portcullis-set-cookie-2"),
+    HeaderName::from_static("x-portcullis-set-cookie-3"),
+    HeaderName::from_static("x-portcullis-set-cookie-4"),
+    HeaderName::from_static("x-portcullis-set-cookie-5"),
+    HeaderName::from_static("x-portcullis-set-cookie-6"),
+    HeaderName::from_static("x-portcullis-set-cookie-7"),
+    HeaderName::from_static("x-portcullis-set-cookie-8"),
+];
+
+/// How a question is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// `/verify`.
+    Status,
+    /// `/verify/redirect`.
+    Redirect,
+    /// `/verify/ext_authz/…`.
+    Envoy,
+}
+
+impl Way {
+    /// The way that a request asks, if it asks at all. `prefix` is that of our endpoints.
+    pub fn of(path: &str, prefix: &str) -> Option<Self> {
+        match path.strip_prefix(prefix)?.strip_prefix("/verify")? {
+            "" => Some(Self::Status),
+            "/redirect" => Some(Self::Redirect),
+            rest => rest.starts_with("/ext_authz/").then_some(Self::Envoy),
+        }
+    }
+}
+
+/// Answers a question.
+pub async fn answer(gate: &Gate, peer: &Peer, request: Request<Incoming>, way: Way) -> Response<Body> {
+    // The question's body, if it has one, says nothing.
+    let (parts, _body) = request.into_parts();
+    let is_head = parts.method == Method::HEAD;
+    let response = decide(gate, peer, parts, way).await;
+    if is_head { page::to_head(response) } else { response }
+}
+
+async fn decide(gate: &Gate, peer: &Peer, parts: Parts, way: Way) -> Response<Body> {
+    let plan = gate.plan();
+    let told = if is_trusted(peer, &plan.edge.trusted_proxies) {
+        match way {
+            Way::Status | Way::Redirect => described::by_headers(&parts),
+            Way::Envoy => described::by_path(&parts, &plan.site.path("/verify/ext_authz")),
+        }
+    } else {
+        Err(Malformed::untrusted("only proxies that `trusted_proxies` names may ask here"))
+    };
+    let told = match told {
+        Ok(told) => told,
+        Err(malformed) => {
+            tracing::warn!(peer = ?peer.remote, reason = malformed.reason, "a question of a proxy can't be answered");
+            return gate.refuse_malformed(&Record::begin(), peer, &parts, &malformed);
+        }
+    };
+    let signed_out = if way == Way::Status { SignedOut::Unauthorized } else { SignedOut::AsRouted };
+    // Envoy takes nothing but 200 for a yes.
+    let status = if way == Way::Envoy { StatusCode::OK } else { plan.verify_status };
+    let question = Question { parts, told, peer, signed_out };
+    match ask(gate, question, status).await {
+        Answer::Refused(response) => *response,
+        Answer::Pass(permit) => {
+            let mut response = Response::new(Body::Empty);
+            *response.status_mut() = status;
+            *response.headers_mut() = if way == Way::Envoy { for_envoy(gate, *permit) } else { for_others(*permit) };
+            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            response
+        }
+    }
+}
+
+/// What proxies act upon that read our answer by the names of its headers.
+fn for_others(mut permit: Permit<'_>) -> HeaderMap {
+    let mut headers = std::mem::take(&mut permit.vouched.identity);
+    if let Some(list) = list(&permit.removed(&headers)) {
+        headers.insert(&REMOVE, list);
+    }
+    for (name, value) in [(&AUTHORIZATION, permit.vouched.authorization), (&LEFT_COOKIE, permit.vouched.cookie)] {
+        if let Some(value) = value {
+            headers.insert(name, value);
+        }
+    }
+    for (name, cookie) in SET_COOKIES.iter().zip(&permit.vouched.renewed) {
+        headers.insert(name, cookie.clone());
+    }
+    for cookie in permit.vouched.renewed {
+        headers.append(SET_COOKIE, cookie);
+    }
+    headers
+}
+
+/// What Envoy puts into the request as it stands.
+fn for_envoy(gate: &Gate, mut permit: Permit<'_>) -> HeaderMap {
+    let mut headers = std::mem::take(&mut permit.vouched.identity);
+    permit.forwarding(gate, &mut headers);
+    let removed: Vec<HeaderName> = permit.removed(&headers).into_iter().filter(|name| !is_envoys_own(name)).collect();
+    if let Some(list) = list(&removed) {
+        headers.insert(&ENVOY_REMOVE, list);
+    }
+    for (name, value) in [(AUTHORIZATION, permit.vouched.authorization), (COOKIE, permit.vouched.cookie)] {
+        if let Some(value) = value {
+            headers.insert(name, value);
+        }
+    }
+    for cookie in permit.vouched.renewed {
+        headers.append(SET_COOKIE, cookie);
+    }
+    headers
+}
+
+/// What Envoy itself says, after having removed what the visitor said under these names.
+pub fn is_envoys_own(name: &HeaderName) -> bool {
+    name.as_str().starts_with("x-envoy-") || name.as_str() == "x-forwarded-client-cert"
+}
+
+fn list(names: &[HeaderName]) -> Option<HeaderValue> {
+    if names.is_empty() {
+        return None;
+    }
+    let names: Vec<&str> = names.iter().map(HeaderName::as_str).collect();
+    HeaderValue::try_from(names.join(",")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_these_paths_are_questions() {
+        let way = |path| Way::of(path, "/.auth");
+        assert_eq!(way("/.auth/verify"), Some(Way::Status));
+        assert_eq!(way("/.auth/verify/redirect"), Some(Way::Redirect));
+        assert_eq!(way("/.auth/verify/ext_authz/"), Some(Way::Envoy));
+        assert_eq!(way("/.auth/verify/ext_authz/.auth/login"), Some(Way::Envoy));
+        for other in [
+            "/verify",
+            "/.auth/verify/",
+            "/.auth/verifyx",
+            "/.auth/verify/ext_authz",
+            "/.auth/login",
+            "/x/.auth/verify",
+        ] {
+            assert_eq!(way(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What every front proxy of these tests has: a certificate, the shipped files with addresses and paths replaced, and visitors who come
+//! to it over TLS from an address that is not the proxy's own.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::cases::{APP, Door};
+use crate::direct::visit;
+use crate::scene::{Scene, run};
+use crate::support::parts::{self, Part};
+use crate::support::process::Process;
+use crate::support::tls_tunnel::Tunnel;
+use crate::support::{PATIENCE, free_port, pause};
+
+/// Where visitors come from in these tests; proxies reach the gateway from 127.0.0.1, the one address that is trusted.
+const VISITOR: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+const TICK: Duration = Duration::from_millis(20);
+
+/// What a front proxy is started with.
+pub(crate) struct Setting<'s> {
+    /// Where its files are.
+    pub(crate) folder: &'s Path,
+    /// Where visitors come to it.
+    pub(crate) port: u16,
+    /// `host:port` of the gateway.
+    pub(crate) gateway: &'s str,
+    /// `host:port` of the application.
+    pub(crate) application: &'s str,
+    /// The port of `ext_authz`.
+    pub(crate) ext_authz: u16,
+}
+
+impl Setting<'_> {
+    /// The file of `deploy/forward-auth`, with every `(from, to)` replaced, each of which has to be there; written beside the certificate.
+    pub(crate) fn write(&self, name: &str, replaced: &[(&str, String)]) -> PathBuf {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/forward-auth").join(name);
+        let text = std::fs::read_to_string(&shipped).expect("the file is shipped");
+        let text = replaced.iter().fold(text, |text, (from, to)| {
+            assert!(text.contains(from), "the shipped {name} has no {from}");
+            text.replace(from, to)
+        });
+        let path = self.folder.join(name);
+        std::fs::write(&path, text).expect("a file can be written");
+        path
+    }
+
+    /// A path beside the certificate, as text.
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.folder.join(name).display().to_string()
+    }
+}
+
+/// A front proxy before the application, with everything behind it.
+pub(crate) struct Front {
+    pub(crate) scene: Scene,
+    pub(crate) tunnel: Tunnel,
+    _process: Process,
+    _folder: TempDir,
+}
+
+impl Front {
+    /// `None` when the part is not there. `command` writes the proxy's files and says how to start it.
+    pub(crate) fn start(test: &str, needed: Part, command: impl FnOnce(&Setting<'_>) -> Command) -> Option<Self> {
+        if !parts::are_there(test, &[needed]) {
+            return None;
+        }
+        let scene = Scene::start();
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let certificate = certificate(folder.path());
+        let port = free_port();
+        let application = scene.upstream.url();
+        let setting = Setting {
+            folder: folder.path(),
+            port,
+            gateway: scene.asked.url().trim_start_matches("http://"),
+            application: application.trim_start_matches("http://"),
+            ext_authz: scene.ext_authz,
+        };
+        let mut process = Process::start(test, &mut command(&setting));
+        let mut left = PATIENCE;
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(
+                process.wait(Duration::ZERO).is_none() && !left.is_zero(),
+                "{test} does not start:\n{}",
+                process.logs()
+            );
+            pause(TICK);
+            left = left.saturating_sub(TICK);
+        }
+        let tunnel = Tunnel::start(SocketAddr::from(([127, 0, 0, 1], port)), VISITOR, APP, &certificate);
+        Some(Self { scene, tunnel, _process: process, _folder: folder })
+    }
+
+    /// Asks the whole table.
+    pub(crate) fn run(&self, door: Door) {
+        let url = self.tunnel.url();
+        run(door, |case| visit(&self.scene, &url, case));
+    }
+}
+
+/// A self-signed certificate, in the files that the shipped configs name, and in one file for those that want that.
+fn certificate(folder: &Path) -> PathBuf {
+    let made = rcgen::generate_simple_self_signed([APP.to_owned()]).expect("a certificate can be made");
+    let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let path = folder.join("fullchain.pem");
+    std::fs::write(&path, &chain).expect("a file can be written");
+    std::fs::write(folder.join("privkey.pem"), &key).expect("a file can be written");
+    std::fs::write(folder.join("app.example.com.pem"), chain + &key).expect("a file can be written");
+    path
+}
