@@ -99,7 +99,10 @@ fn routes_that_may_not_do_what_they_seem_to_are_warned_about() {
     }
     for (lines, expected) in [
         ("allow = { emails = [\"a@b.example\"], email_domains = [\"c.example\"] }", "none of its `emails`"),
-        ("allow = [{ emails = [\"a@b.example\"] }, { roles = [\"x\"] }]", "(table 2 of `allow`)"),
+        (
+            "allow = [{ scopes = [\"x\"] }, { emails = [\"a@b.example\"], email_domains = [\"c.example\"] }]",
+            "(table 2 of `allow`)",
+        ),
         ("allow = { scopes = [\"x\"] }\ndeny = { scopes = [\"x\"] }", "`deny` has the same table"),
         ("allow = \"everyone\"\ndeny = { emails = [\"a@b.example\"] }", "need only sign out"),
         ("allow = \"signed-in\"\nreport_only = true", "`report_only` is on"),

@@ -1,0 +1,179 @@
+//! `portcullis explain`: the same decision as the proxy's, told with its reasons, without a network.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::gateway::run;
+
+const CONFIG: &str = r#"
+public_url = "https://app.example.com"
+[session]
+keys = ["Y2FuYXJ5LWtleS1mb3ItdGVzdHMtb25seS0wMTIzNDU"]
+[providers.corp]
+issuer = "https://login.example.com"
+client_id = "app"
+client_secret = "canary-client-secret"
+groups_claim = "groups"
+[upstreams.app]
+url = "http://127.0.0.1:3000"
+[upstreams.api]
+url = "http://127.0.0.1:3001"
+token = "access_token"
+[[routes]]
+path = "/admin/*"
+allow = [{ groups = ["admin"], claims = { level = 3 } }, { networks = ["10.0.0.0/8"] }]
+deny = { groups = ["banned"] }
+upstream = "app"
+[[routes]]
+path = "/gold/*"
+allow = { acr = ["gold"] }
+upstream = "app"
+[[routes]]
+path = "/tried/*"
+allow = { groups = ["admin"] }
+report_only = true
+upstream = "app"
+[[routes]]
+path = "/api/*"
+allow = "signed-in"
+strip_prefix = "/api"
+upstream = "api"
+[[routes]]
+path = "/*"
+allow = "everyone"
+upstream = "app"
+path_parameters = true
+"#;
+
+struct Desk {
+    folder: TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("portcullis.toml"), CONFIG).unwrap();
+        Self { folder }
+    }
+
+    fn file(&self, name: &str) -> String {
+        let path: PathBuf = self.folder.path().join(name);
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// The exit code, and what was told as JSON.
+    fn explain(&self, arguments: &[&str], claims: Option<&Value>) -> (Option<i32>, Value) {
+        let mut all =
+            vec!["explain".to_owned(), "--config".to_owned(), self.file("portcullis.toml"), "--json".to_owned()];
+        all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        if let Some(claims) = claims {
+            std::fs::write(self.file("claims.json"), claims.to_string()).unwrap();
+            all.extend(["--claims".to_owned(), self.file("claims.json")]);
+        }
+        let ran = run(&all.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(!format!("{ran:?}").contains("canary"), "a secret is told: {ran:?}");
+        let told = serde_json::from_str(&ran.out).unwrap_or_else(|_| json!({"err": ran.err}));
+        (ran.code, told)
+    }
+}
+
+#[test]
+fn the_exit_code_tells_the_decision() {
+    let desk = Desk::new();
+    let alice = json!({"sub": "1", "groups": ["admin"], "level": 3});
+    let bob = json!({"sub": "2", "groups": ["staff"]});
+    let carol = json!({"sub": "3", "groups": ["admin", "banned"], "level": 3});
+    for (arguments, claims, code, decision) in [
+        (&["GET", "/x"][..], None, 0, "pass"),
+        (&["GET", "/admin/x"], None, 3, "sign_in"),
+        (&["GET", "https://app.example.com/admin/x?a=b"], Some(&alice), 0, "pass"),
+        (&["GET", "/admin/x"], Some(&bob), 5, "forbid"),
+        (&["GET", "/admin/x"], Some(&carol), 5, "forbid"),
+        (&["GET", "/admin/x", "--client-ip", "10.1.2.3"], None, 0, "pass"),
+        (&["GET", "/gold/x"], Some(&alice), 4, "step_up"),
+        (&["GET", "/tried/x"], Some(&bob), 0, "report_only"),
+        (&["GET", "/.auth/login"], None, 0, "endpoint"),
+        (&["GET", "/admin/../x"], None, 6, "refused"),
+        (&["GET", "/a%2e%2e/x"], Some(&alice), 0, "pass"),
+        (&["GET", "/%2e%2e/x"], None, 6, "refused"),
+        (&["get", "/x"], None, 6, "refused"),
+        (&["TRACE", "/x"], None, 6, "refused"),
+        (&["GET", "https://other.example.com/x"], None, 6, "refused"),
+    ] {
+        let (exit, told) = desk.explain(arguments, claims);
+        assert_eq!((exit, told["decision"].as_str()), (Some(code), Some(decision)), "{arguments:?}: {told}");
+    }
+    let (_, told) = desk.explain(&["GET", "/admin/../x"], None);
+    assert_eq!((told["status"].as_u64(), told["reason"].as_str()), (Some(400), Some("the path holds a dot segment")));
+    let (_, told) = desk.explain(&["GET", "https://other.example.com/x"], None);
+    assert_eq!((told["status"].as_u64(), told["reason"].as_str()), (Some(421), Some("this host is not served here")));
+}
+
+#[test]
+fn each_key_is_told_with_what_it_saw() {
+    let desk = Desk::new();
+    let (_, told) = desk.explain(&["GET", "/admin/x"], Some(&json!({"sub": "2", "groups": ["staff"], "level": "3"})));
+    let rule = &told["rules"][0];
+    assert_eq!(
+        (rule["route"].as_str(), rule["deny"][0]["result"].as_str()),
+        (Some("/admin/*"), Some("unmet")),
+        "{told}"
+    );
+    let keys = rule["allow"][0]["keys"].as_array().unwrap();
+    assert_eq!(keys[0], json!({"key": "groups", "wants": ["admin"], "saw": ["staff"], "result": "unmet"}));
+    assert_eq!(keys[1], json!({"key": "claims.level", "wants": {"one_of": [3]}, "saw": "3", "result": "unclear"}));
+    assert_eq!(rule["allow"][1]["keys"][0]["saw"], json!("127.0.0.1"));
+    // Every reading of an odd path is asked.
+    let (exit, told) = desk.explain(&["GET", "/x;a/admin/y"], None);
+    assert_eq!(exit, Some(0), "{told}");
+    let (exit, told) = desk.explain(&["GET", "/admin;a/y"], None);
+    assert!(exit != Some(0), "{told}");
+}
+
+#[test]
+fn what_the_upstream_would_get_is_told() {
+    let desk = Desk::new();
+    let claims = json!({"sub": "1", "email": "a@corp.com", "email_verified": true, "groups": ["x"]});
+    let (_, told) = desk.explain(&["GET", "/api/orders?x=1"], Some(&claims));
+    let upstream = &told["upstream"];
+    assert_eq!((upstream["name"].as_str(), upstream["target"].as_str()), (Some("api"), Some("/orders?x=1")), "{told}");
+    let headers = upstream["headers"].as_array().unwrap();
+    let named = |name: &str| headers.iter().find(|header| header["name"] == name).map(|header| header["value"].clone());
+    assert_eq!((named("x-forwarded-user"), named("x-forwarded-email")), (Some(json!("1")), Some(json!("a@corp.com"))));
+    assert!(upstream["token"].as_str().is_some_and(|token| token.contains("access")), "{told}");
+}
+
+#[test]
+fn people_read_it_as_text_and_a_case_that_can_not_be_read_is_told() {
+    let desk = Desk::new();
+    std::fs::write(desk.file("claims.json"), r#"{"sub": "2", "groups": ["st\u001b[2Jaff"]}"#).unwrap();
+    let ran = run(&[
+        "explain",
+        "--config",
+        &desk.file("portcullis.toml"),
+        "GET",
+        "/admin/x",
+        "--claims",
+        &desk.file("claims.json"),
+    ]);
+    assert_eq!(ran.code, Some(5), "{ran:?}");
+    for part in ["route `/admin/*`", "groups wants [\"admin\"]", "forbidden: 403", "as corp:2"] {
+        assert!(ran.out.contains(part), "{part}: {}", ran.out);
+    }
+    assert!(!ran.out.contains('\u{1b}'), "it writes to the terminal what the claims say");
+    for (arguments, claims, problem) in [
+        (&["GET", "ftp://x/"][..], None, "is no URL"),
+        (&["GET", "/x"], Some(json!({"groups": []})), "`sub`"),
+        (&["GET", "/x"], Some(json!([])), "no JSON object"),
+        (&["GET", "/x"], Some(json!({"sub": "1", "iss": "https://evil.example"})), "no provider has the issuer"),
+        (&["GET", "/x", "--provider", "nobody"], Some(json!({"sub": "1"})), "there is no provider `nobody`"),
+    ] {
+        let (exit, told) = desk.explain(arguments, claims.as_ref());
+        assert_eq!(exit, Some(2), "{told}");
+        assert!(told["err"].as_str().is_some_and(|err| err.contains(problem)), "{told}");
+    }
+    let ran = run(&["explain", "--config", "/nowhere.toml", "GET", "/"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+}
