@@ -133,6 +133,7 @@ fn readers(client: &Client, address: SocketAddr) -> Vec<TcpStream> {
 }
 
 #[test]
+#[ignore = "needs a machine with nothing else to do"]
 fn ten_thousand_that_dawdle_are_not_noticed_by_the_others() {
     raise_descriptors();
     let gateway = start(upstream());

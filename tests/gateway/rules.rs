@@ -20,7 +20,7 @@ fn scene() -> Scene {
         ("here", "{ networks = [\"127.0.0.0/8\"] }"),
         ("elsewhere", "{ networks = [\"192.0.2.0/24\"] }"),
         ("both", "{ networks = [\"127.0.0.0/8\"], roles = [\"admin\"] }"),
-        ("said", "{ expression = 'request.method == \"GET\" && \"admin\" in principal.claims.groups' }"),
+        ("said", "{ expression = 'request.method == \"GET\" && \"admin\" in principal.groups' }"),
         ("broken", "{ expression = 'principal.claims.nothing.there != \"x\"' }"),
         ("open", "{ expression = 'request.path.endsWith(\".txt\")' }"),
     ];
