@@ -136,6 +136,7 @@ async fn end(
 }
 
 /// Begins the session, unless what it relies on was ended while the sign-in was on its way.
+#[allow(clippy::too_many_arguments, reason = "what a sign-in that ended stands on")]
 async fn begin(
     site: &Site,
     visit: &Visit,
