@@ -37,7 +37,7 @@ fn scene() -> Scene {
 }
 
 /// The statuses that a person with these claims gets at these paths.
-fn statuses(scene: &Scene, name: &str, claims: Value, paths: &[&str]) -> Vec<u16> {
+fn statuses(scene: &Scene, name: &str, claims: &Value, paths: &[&str]) -> Vec<u16> {
     let mut all = json!({"sub": name});
     all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
     scene.put_person(name, all);
@@ -71,7 +71,7 @@ fn each_key_admits_who_has_it_and_nobody_else() {
         "org": {"unit": "it"}, "active": true, "badges": ["blue", "red"], "team": "eu-north",
     });
     let expected = [200, 200, 200, 200, 403, 200, 200, 200, 200, 200, 403, 200, 200, 403];
-    assert_eq!(statuses(&scene, "good", good, &paths), expected);
+    assert_eq!(statuses(&scene, "good", &good, &paths), expected);
     // Look-alikes of every value.
     let close = json!({
         "sub": "u-1 ", "groups": ["Admin", "admin ", "adm\u{131}n", "a,admin"], "roles": ["admin\u{200b}"],
@@ -81,7 +81,7 @@ fn each_key_admits_who_has_it_and_nobody_else() {
     close_paths.retain(|path| !["scopes", "here", "elsewhere"].contains(path));
     let mut refused = close;
     refused["sub"] = json!("u-11");
-    assert_eq!(statuses(&scene, "close", refused, &close_paths), [403; 11]);
+    assert_eq!(statuses(&scene, "close", &refused, &close_paths), [403; 11]);
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn claims_of_another_shape_never_admit() {
         let claims = json!({
             "groups": odd, "roles": odd, "org": [{"unit": "it"}], "active": [true], "badges": {"red": true}, "team": ["eu-north"],
         });
-        assert_eq!(statuses(&scene, &format!("odd{number}"), claims, &paths), [403; 6], "{odd}");
+        assert_eq!(statuses(&scene, &format!("odd{number}"), &claims, &paths), [403; 6], "{odd}");
     }
 }
 
@@ -127,7 +127,7 @@ fn what_denies_comes_first_and_denies_what_it_can_not_read() {
     .into_iter()
     .enumerate()
     {
-        assert_eq!(statuses(&scene, &format!("p{number}"), claims.clone(), &["denied"]), [expected], "{claims}");
+        assert_eq!(statuses(&scene, &format!("p{number}"), &claims, &["denied"]), [expected], "{claims}");
     }
 }
 
@@ -146,7 +146,7 @@ fn circumstances_alone_ask_for_no_sign_in() {
 fn a_route_that_only_reports_passes_and_says_so_and_still_asks_for_a_sign_in() {
     let scene = scene();
     assert_eq!(scene.browser().peek(&scene.at("/tried/x")).status, 302);
-    assert_eq!(statuses(&scene, "user", json!({"roles": ["user"]}), &["tried"]), [200]);
+    assert_eq!(statuses(&scene, "user", &json!({"roles": ["user"]}), &["tried"]), [200]);
     assert!(
         scene.gateway.logs().contains("report only: the rule would have refused this request"),
         "{}",
