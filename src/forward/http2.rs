@@ -38,12 +38,26 @@ pub fn spare(request: &mut Request<RequestBody>) -> Request<RequestBody> {
     spare
 }
 
-/// Whether the upstream says that it has not looked at the request: the stream was refused (RFC 9113, section 8.7), or came after
-/// the last that the upstream will look at before it closes (section 6.8).
-pub fn was_not_processed(fault: &Fault) -> bool {
-    let Fault::Http2(error) = fault else { return false };
-    let Some(cause) = error.source().and_then(|source| source.downcast_ref::<h2::Error>()) else { return false };
-    let refused = cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM);
+/// Why an upstream says that it has not looked at a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Untouched {
+    /// The stream was refused (RFC 9113, section 8.7).
+    Refused,
+    /// It came after the last stream that the upstream looks at before it closes the connection (section 6.8), or when no more could
+    /// begin on it.
+    GoingAway,
+}
+
+/// Whether the upstream says that it has not looked at the request, and why.
+pub fn untouched(fault: &Fault) -> Option<Untouched> {
+    let Fault::Http2(error) = fault else { return None };
+    let cause = error.source().and_then(|source| source.downcast_ref::<h2::Error>())?;
+    if !cause.is_remote() {
+        return None;
+    }
     // h2 gives the error of a GOAWAY to the streams above its last one alone; those below it go on, or break with the connection.
-    cause.is_remote() && (refused || cause.is_go_away())
+    if cause.is_go_away() {
+        return Some(Untouched::GoingAway);
+    }
+    (cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM)).then_some(Untouched::Refused)
 }

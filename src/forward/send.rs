@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, TE, UPGRADE};
 use http::{HeaderMap, HeaderValue, Request, Response};
 
-use super::http2;
+use super::http2::{self, Untouched};
 use super::patience::Waiting;
 use crate::base::clock;
 use crate::http::body::{Fault, RequestBody, Watch};
@@ -18,6 +18,10 @@ use crate::net::ready::Added;
 
 /// What a gRPC call has beyond its own deadline, so that the upstream's own word on it comes first.
 const GRACE: Duration = Duration::from_secs(1);
+/// How often a request goes out that an upstream has not looked at. Once more when it was refused or its kept connection was closed; more
+/// often when shared connections go away, as all of them do when an upstream restarts, and some with every so many requests of all.
+const TRIES: u32 = 2;
+const TRIES_OVER_CONNECTIONS_THAT_GO_AWAY: u32 = 6;
 
 /// One address of an upstream, as one worker sees it.
 pub struct Address {
@@ -109,8 +113,8 @@ impl Address {
     /// Sends `request` and awaits the head of the answer.
     ///
     /// A request that was never written, because the upstream had closed the kept connection, goes out once more over a new one;
-    /// so does one that the upstream says it has not looked at (RFC 9113, sections 6.8 and 8.7). Nothing else is ever sent twice
-    /// (RFC 9110, section 9.2.2).
+    /// so does one that the upstream says it has not looked at (RFC 9113, sections 6.8 and 8.7), and that a few times where
+    /// connections go away. Nothing else is ever sent twice (RFC 9110, section 9.2.2).
     ///
     /// # Errors
     /// When there is no head of an answer, and why.
@@ -158,7 +162,7 @@ impl Address {
             Err(cause) => return Err(self.unreachable(cause, request)),
         };
         let is_pinned = authenticates_connection(request.headers());
-        let mut may_repeat = true;
+        let mut tries = 1;
         loop {
             if is_pinned {
                 lease.spend();
@@ -168,12 +172,16 @@ impl Address {
                 Ok(response) => return Ok((response, lease)),
                 Err(none) => none,
             };
-            let (unsent, here) = match spare {
+            let (unsent, most) = match spare {
                 Some(spare) => {
-                    let untouched = unsent.is_some() || http2::was_not_processed(&cause);
-                    (Some(*spare).filter(|spare| untouched && spare.body().is_whole()), true)
+                    let untouched = unsent.map(|_| Untouched::GoingAway).or_else(|| http2::untouched(&cause));
+                    let most = match untouched {
+                        Some(Untouched::GoingAway) => TRIES_OVER_CONNECTIONS_THAT_GO_AWAY,
+                        _ => TRIES,
+                    };
+                    (Some(*spare).filter(|spare| untouched.is_some() && spare.body().is_whole()), most)
                 }
-                None => (unsent, lease.is_reused()),
+                None => (unsent, if lease.is_reused() { TRIES } else { 1 }),
             };
             let unsent = unsent.map(|mut unsent| {
                 // Where it goes next may be spoken HTTP/2.
@@ -181,8 +189,8 @@ impl Address {
                 unsent
             });
             match unsent {
-                Some(unsent) if here && may_repeat => {
-                    may_repeat = false;
+                Some(unsent) if tries < most => {
+                    tries += 1;
                     request = unsent;
                     lease = match Box::pin(self.pool.replace(lease)).await {
                         Ok(lease) => lease,

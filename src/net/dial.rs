@@ -28,7 +28,7 @@ pub struct Dial {
     pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     /// What is spoken over the connection.
     pub protocol: UpstreamProtocol,
-    /// Bound on the whole: lookup, connection and TLS handshake. A name's addresses are tried one after the other, each for its share.
+    /// Bound on the whole: lookup, connection, TLS handshake and, over HTTP/2, the upstream's first settings. A name's addresses are tried one after the other, each for its share.
     pub timeout: Duration,
 }
 
@@ -86,8 +86,13 @@ impl Dial {
         match tokio::time::timeout(self.timeout, self.attempt()).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(cause)) => Err(DialError::Connect { target: self.target.clone(), cause }),
-            Err(_) => Err(DialError::Timeout { target: self.target.clone(), limit: self.timeout }),
+            Err(_) => Err(self.took_too_long()),
         }
+    }
+
+    /// What is said when the bound is over.
+    pub(super) fn took_too_long(&self) -> DialError {
+        DialError::Timeout { target: self.target.clone(), limit: self.timeout }
     }
 
     /// The same upstream over HTTP/1.1 alone.

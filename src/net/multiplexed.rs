@@ -5,13 +5,16 @@ use std::future::poll_fn;
 use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use hyper::body::Body;
 use hyper::client::conn::http2::{self, Connection, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use super::executor::Local;
+use tokio::sync::{Notify, oneshot};
+
+use super::executor::Watched;
 use super::stream::Stream;
 use crate::base::clock;
 
@@ -29,7 +32,20 @@ const MAX_HEADER_LIST: u32 = 256 * 1024;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-type Driven<B> = Connection<TokioIo<Stream>, B, Local>;
+/// The most exchanges over one connection in all: each takes a stream id, of which there are 2^30, and hyper goes on with a connection
+/// that has none left (RFC 9113, section 5.1.1).
+const MOST_EXCHANGES: u32 = 1 << 29;
+
+type Driven<B> = Connection<TokioIo<Stream>, B, Watched>;
+
+/// Why a connection could not be used.
+#[derive(Debug)]
+pub(super) enum NotBegun {
+    /// It broke off.
+    Broken(hyper::Error),
+    /// The upstream closed it before it said how many streams it allows.
+    Closed,
+}
 
 /// The connection.
 pub(super) struct Multiplexed<B: Body + 'static>
@@ -40,8 +56,8 @@ where
     /// Gone once the connection has ended.
     connection: Rc<RefCell<Option<Driven<B>>>>,
     streams: Cell<usize>,
-    /// How many exchanges may still begin; any number when absent.
-    left: Cell<Option<u32>>,
+    /// How many exchanges may still begin.
+    left: Cell<u32>,
     /// Whether it takes no new exchange, though those under way may go on (RFC 9113, section 6.8).
     retired: Cell<bool>,
     /// When the last exchange ended.
@@ -54,10 +70,18 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// Begins to speak HTTP/2 over `stream`, for `max_requests` exchanges.
-    pub(super) async fn begin(stream: Stream, max_requests: Option<NonZeroU32>) -> hyper::Result<Rc<Self>> {
-        let (sender, connection) = http2::Builder::new(Local)
+    /// Begins to speak HTTP/2 over `stream`, for `max_requests` exchanges, and waits for what the upstream allows: it refuses streams
+    /// above its limit, and says the limit in its first frame (RFC 9113, sections 3.4 and 5.1.2). Whoever shares the connection before
+    /// that is known is refused as soon as there are more visitors than streams. One that allows no stream yet is waited for, too.
+    ///
+    /// Takes as long as the upstream does; the caller bounds it.
+    pub(super) async fn begin(stream: Stream, max_requests: Option<NonZeroU32>) -> Result<Rc<Self>, NotBegun> {
+        let moved = Rc::new(Notify::new());
+        let watched = Watched::new(&moved);
+        let (sender, connection) = http2::Builder::new(watched.clone())
             .timer(TokioTimer::new())
+            // Until the upstream has said its own number.
+            .initial_max_send_streams(0)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
@@ -65,20 +89,41 @@ where
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
             .handshake(TokioIo::new(stream))
-            .await?;
+            .await
+            .map_err(NotBegun::Broken)?;
         let connection = Rc::new(RefCell::new(Some(connection)));
         let driven = Rc::clone(&connection);
+        // Once it has begun, a connection that ends with an error tells its exchanges, which report it.
+        let (end, ended) = oneshot::channel();
+        let mut end = Some(end);
         drop(tokio::task::spawn_local(poll_fn(move |context| {
             let mut slot = driven.borrow_mut();
-            let ended = slot.as_mut().map(|connection| Pin::new(connection).poll(context));
-            // A connection that ends with an error tells its exchanges, which report it; here is nobody to tell.
-            ended.map_or(std::task::Poll::Ready(()), |ended| ended.map(|_| *slot = None))
+            let Some(connection) = slot.as_mut() else { return Poll::Ready(()) };
+            let result = ready!(Pin::new(connection).poll(context));
+            *slot = None;
+            drop(end.take().map(|end| end.send(result)));
+            Poll::Ready(())
         })));
+        let allowed = async {
+            loop {
+                let moved = moved.notified();
+                if allowed(&connection) > 0 {
+                    return;
+                }
+                moved.await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = allowed => {}
+            ended = ended => return Err(match ended { Ok(Err(error)) => NotBegun::Broken(error), _ => NotBegun::Closed }),
+        }
+        watched.rest();
         Ok(Rc::new(Self {
             sender,
             connection,
             streams: Cell::new(0),
-            left: Cell::new(max_requests.map(NonZeroU32::get)),
+            left: Cell::new(max_requests.map_or(MOST_EXCHANGES, |most| most.get().min(MOST_EXCHANGES))),
             retired: Cell::new(false),
             since: Cell::new(clock::instant()),
         }))
@@ -86,14 +131,13 @@ where
 
     /// A place for one more exchange, when it takes one.
     pub(super) fn enter(self: &Rc<Self>) -> Option<Place<B>> {
-        let allowed = self.connection.borrow().as_ref().map_or(0, Connection::current_max_send_streams);
-        if self.is_over() || self.streams.get() >= allowed.min(MAX_STREAMS) {
+        if self.is_over() || self.streams.get() >= allowed(&self.connection).min(MAX_STREAMS) {
             return None;
         }
         self.streams.set(self.streams.get() + 1);
-        let left = self.left.get().map(|left| left.saturating_sub(1));
+        let left = self.left.get().saturating_sub(1);
         self.left.set(left);
-        self.retired.set(left == Some(0));
+        self.retired.set(left == 0);
         Some(Place { connection: Rc::clone(self), sender: self.sender.clone() })
     }
 }
@@ -112,6 +156,16 @@ where
     pub(super) fn is_stale(&self, now: Instant, idle_timeout: Duration) -> bool {
         self.streams.get() == 0 && now.duration_since(self.since.get()) >= idle_timeout
     }
+}
+
+/// How many streams at once the upstream allows: none before it said so, and none when the connection has ended.
+fn allowed<B>(connection: &RefCell<Option<Driven<B>>>) -> usize
+where
+    B: Body + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    connection.borrow().as_ref().map_or(0, Connection::current_max_send_streams)
 }
 
 /// One exchange's place on a connection.

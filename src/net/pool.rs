@@ -18,10 +18,11 @@ use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 use hyper::body::{Body, Incoming};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::dial::{Dial, DialError};
 use super::http1::{self, Connection};
-use super::multiplexed::{Multiplexed, Place};
+use super::multiplexed::{Multiplexed, NotBegun, Place};
 use super::ready::Added;
 use super::stream::Stream;
 use crate::base::clock;
@@ -195,14 +196,21 @@ where
     /// # Errors
     /// When it can't be made.
     pub async fn connect(self: &Rc<Self>) -> Result<Lease<B>, PoolError> {
+        let begun = clock::instant();
         let stream = self.dial.connect().await?;
         let is_http2 = self.dial.is_http2(&stream);
         self.speaks_http2.set(Some(is_http2));
         if !is_http2 {
             return Ok(self.begin_http1(stream));
         }
-        let connection = Multiplexed::begin(stream, self.keep.max_requests).await.map_err(PoolError::Handshake)?;
-        // An upstream that allows no stream at all is as good as none.
+        let left = self.dial.timeout.saturating_sub(clock::instant().duration_since(begun));
+        let connection = match timeout(left, Multiplexed::begin(stream, self.keep.max_requests)).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(NotBegun::Broken(cause))) => return Err(PoolError::Handshake(cause)),
+            Ok(Err(NotBegun::Closed)) => return Err(self.closed_at_once()),
+            // An upstream that allows no stream at all is as good as none.
+            Err(_) => return Err(self.dial.took_too_long().into()),
+        };
         let place = connection.enter().ok_or_else(|| self.closed_at_once())?;
         self.shared.borrow_mut().push(connection);
         Ok(Lease { way: Way::Shared(place, None), home: Rc::downgrade(self), served: 0 })

@@ -45,6 +45,8 @@ pub struct Habits {
     pub streams: Option<u32>,
     /// After how many requests a connection is ended by GOAWAY.
     pub requests: Option<usize>,
+    /// How long after its beginning a connection is told what it may do.
+    pub silence: Duration,
 }
 
 impl Server {
@@ -113,6 +115,7 @@ impl Server {
     }
 
     async fn connection(self, stream: tokio::net::TcpStream, habits: Habits) {
+        tokio::time::sleep(habits.silence).await;
         let mut builder = h2::server::Builder::new();
         builder.initial_window_size(1024 * 1024).initial_connection_window_size(8 * 1024 * 1024);
         if let Some(streams) = habits.streams {

@@ -96,6 +96,47 @@ fn streams_that_are_used_up_open_another_connection() {
 }
 
 #[test]
+fn nobody_shares_a_connection_before_the_upstream_said_how_many_may() {
+    let server = Server::with(Habits { streams: Some(5), silence: Duration::from_millis(150), ..Habits::default() });
+    let gateway = gateway(&server);
+    run(async {
+        let client = Client::connect(gateway.url()).await;
+        for answer in join_all((0..20).map(|_| client.get("/slow"))).await {
+            let answer = answer.unwrap();
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+    });
+    assert_eq!(server.requests().len(), 20, "none was refused and sent again");
+    assert!((1..=5).contains(&server.connections()), "{}", server.connections());
+}
+
+#[test]
+fn an_upstream_that_never_says_what_it_allows_is_as_good_as_none() {
+    let server = Server::with(Habits { silence: Duration::from_hours(1), ..Habits::default() });
+    let table = format!("{}\nconnect_timeout = \"300ms\"", server.table());
+    let gateway = h2c().raw(&table).route("/*", "\"everyone\"", "app").start();
+    assert_eq!(gateway.get("/x").send().status, 502);
+    assert!(gateway.logs_come_to_hold("took longer than"), "{}", gateway.logs());
+}
+
+#[test]
+fn requests_at_once_outlive_connections_that_the_upstream_ends() {
+    let server = Server::with(Habits { requests: Some(5), ..Habits::default() });
+    let gateway = gateway(&server);
+    run(async {
+        let client = Client::connect(gateway.url()).await;
+        for round in 0..5 {
+            for answer in join_all((0..20).map(|_| client.get("/slow"))).await {
+                let answer = answer.unwrap();
+                assert_eq!(answer.status, 200, "{round}: {}", answer.text());
+            }
+        }
+    });
+    assert!(server.connections() >= 5, "{}", server.connections());
+    assert_eq!(server.requests().len(), 100, "none was processed twice");
+}
+
+#[test]
 fn a_shared_connection_is_replaced_after_as_many_requests_as_the_config_says() {
     let server = Server::start();
     let gateway =
