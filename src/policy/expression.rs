@@ -2,7 +2,8 @@
 //!
 //! 1. An address is there only when the provider verified it and it is plain: `endsWith("@corp.com")` then means what it says.
 //! 2. What is missing is an error, and an error never admits; in what denies it counts as met.
-//! 3. Loops have so many turns together. Texts that are put together have a bound.
+//! 3. A value of another shape than what is done with it is an error too (`shapes`).
+//! 4. Loops have so many turns together. Texts that are put together have a bound.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -22,7 +23,7 @@ use serde_json::{Map, Value};
 use super::asker::Asker;
 use super::condition::Truth;
 use super::names::plain_email;
-use super::wanted;
+use super::{shapes, wanted};
 use crate::config::expression::{Expression, PATTERN_NAME, PLUS, PRESENCE_NAME, TURN_NAME};
 use crate::config::settings::Pattern;
 
@@ -224,7 +225,7 @@ fn language() -> Env {
         env.add_overload(PLUS, "plus_text", vec![STRING_TYPE, STRING_TYPE], join),
     ];
     // A function that could not be declared is one that every call of fails: nobody is admitted by it.
-    for fault in declared.into_iter().filter_map(Result::err) {
+    for fault in declared.into_iter().chain(shapes::declare(&mut env)).filter_map(Result::err) {
         tracing::error!(%fault, "a function of the expression language can't be declared");
     }
     env
@@ -377,11 +378,12 @@ mod tests {
             "principal.claims.level.matches('3')",
             "int(principal.claims.dept) == 1",
             "principal.claims.active ? principal.claims.dept : false",
+            "principal.subject == 1",
+            "principal.groups == 'staff'",
         ] {
             assert_eq!(judged(source, &alice()), Truth::Unclear, "{source}");
         }
-        for source in ["false", "principal.subject == 1", "principal.groups == 'staff'", "'Staff' in principal.groups"]
-        {
+        for source in ["false", "principal.subject == '2'", "'Staff' in principal.groups"] {
             assert_eq!(judged(source, &alice()), Truth::Unmet, "{source}");
         }
     }

@@ -6,6 +6,7 @@ pub mod condition;
 pub mod expression;
 pub mod names;
 pub mod rule;
+mod shapes;
 pub mod table;
 #[cfg(test)]
 mod tests;

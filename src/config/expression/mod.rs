@@ -4,7 +4,9 @@
 //!    is a mistake of the config.
 //! 2. The size of its text, the number and the depth of its parts, and the loops inside loops are bounded. No part of the language that
 //!    builds lists or tables is let in, so nothing it makes can grow; each turn of a loop is counted when it is evaluated.
-//! 3. Patterns are texts in the expression itself, compiled at load by an engine whose time is linear ([`Pattern`]).
+//! 3. What would take a value of any shape gets the name of a function that does not, so that a claim of another shape than a rule expects
+//!    is an error.
+//! 4. Patterns are texts in the expression itself, compiled at load by an engine whose time is linear ([`Pattern`]).
 
 mod walk;
 
@@ -52,6 +54,18 @@ pub const PRESENCE_NAME: &str = "@has.";
 pub const TURN_NAME: &str = "@turn";
 /// What stands for `+`: a sum of numbers, or a text that is not too long.
 pub const PLUS: &str = "@plus";
+/// What stands for `==`, but beside a `null` that is written out: both have to be of one kind.
+pub const EQUAL: &str = "@equal";
+/// What stands for `!=` in the same way.
+pub const UNEQUAL: &str = "@unequal";
+/// What stands for `in` before a list that is written out.
+pub const AMONG: &str = "@among";
+/// What stands for `in` before a list that is only known later. Before `principal.claims`, which is a table, `in` stays.
+pub const HOLDS: &str = "@holds";
+/// What stands for `size`: of lists and texts.
+pub const SIZE: &str = "@size";
+/// What is around that which a loop goes over: it has to be a list.
+pub const LOOP_OVER: &str = "@loop_over";
 
 /// An expression that was checked.
 #[derive(Clone, Debug)]
@@ -109,7 +123,8 @@ impl Expression {
         &self.0.source
     }
 
-    /// What is to be evaluated. In it, patterns, tests for presence, sums and the turns of loops have the names above.
+    /// What is to be evaluated. In it, patterns, tests for presence, sums, comparisons, sizes and the turns of loops have the
+    /// names above.
     pub fn tree(&self) -> &IdedExpr {
         &self.0.tree
     }

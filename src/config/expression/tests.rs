@@ -63,6 +63,7 @@ fn a_mistake_is_told_with_its_place() {
         ("size(principal.groups.filter(g, true)) > 1", "builds a list", "("),
         ("{'a': 1}.a == 1", "builds no tables", "{"),
         ("[request.path] == ['x']", "holds texts and numbers only", "."),
+        ("principal.claims.exists(name, name == 'x')", "a loop goes over a list", "("),
         ("principal.groups.exists(principal, true)", "can't be the name in a loop", "("),
         ("type(1) == int", "there is no function `type` here", "("),
     ] {

@@ -10,7 +10,8 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, SelectEx
 use ipnet::IpNet;
 
 use super::{
-    ExpressionFault, FUNCTIONS, LOOPS, PATTERN_NAME, PLUS, PRESENCE_NAME, PRINCIPAL, REQUEST, TURN_NAME, word_at,
+    AMONG, EQUAL, ExpressionFault, FUNCTIONS, HOLDS, LOOP_OVER, LOOPS, PATTERN_NAME, PLUS, PRESENCE_NAME, PRINCIPAL,
+    REQUEST, SIZE, TURN_NAME, UNEQUAL, word_at,
 };
 use crate::config::raw::report::nearest;
 use crate::config::rule_settings::Pattern;
@@ -198,6 +199,14 @@ impl Walk<'_> {
         }
         match name.as_str() {
             op::ADD => PLUS.clone_into(&mut call.func_name),
+            op::EQUALS if !call.args.iter().any(is_null) => EQUAL.clone_into(&mut call.func_name),
+            op::NOT_EQUALS if !call.args.iter().any(is_null) => UNEQUAL.clone_into(&mut call.func_name),
+            op::IN => match call.args.last() {
+                Some(list) if matches!(list.expr, Expr::List(_)) => AMONG.clone_into(&mut call.func_name),
+                Some(table) if self.is_claims(table) => {}
+                _ => HOLDS.clone_into(&mut call.func_name),
+            },
+            "size" => SIZE.clone_into(&mut call.func_name),
             "matches" => self.pattern(call, place)?,
             "inNetwork" => self.network(call, place)?,
             _ => {}
@@ -267,7 +276,13 @@ impl Walk<'_> {
         if ["request", "principal"].contains(&turns.iter_var.as_str()) {
             return Err(self.fault_at(place.clone(), format!("`{}` can't be the name in a loop", turns.iter_var)));
         }
+        if self.is_claims(&turns.iter_range) {
+            let fault = self.fault_at(place.clone(), "a loop goes over a list, and `principal.claims` is a table");
+            return Err(fault.note("whether there is a claim: \"department\" in principal.claims"));
+        }
         self.part(&mut turns.iter_range, depth + 1)?;
+        let range = std::mem::take(&mut turns.iter_range);
+        turns.iter_range = call_of(LOOP_OVER, vec![range]);
         self.loops += 1;
         let outside = self.variables.len();
         self.variables.extend([turns.iter_var.clone(), turns.accu_var.clone()]);
@@ -278,12 +293,15 @@ impl Walk<'_> {
         self.loops -= 1;
         let condition = std::mem::take(&mut turns.loop_cond);
         let no = Expr::Literal(LiteralValue::Boolean(false.into()));
-        turns.loop_cond = part_of(Expr::Call(CallExpr {
-            func_name: op::CONDITIONAL.to_owned(),
-            target: None,
-            args: vec![part_of(Expr::Ident(TURN_NAME.to_owned())), condition, part_of(no)],
-        }));
+        let turn = part_of(Expr::Ident(TURN_NAME.to_owned()));
+        turns.loop_cond = call_of(op::CONDITIONAL, vec![turn, condition, part_of(no)]);
         Ok(())
+    }
+
+    /// Whether a part is all claims of the principal.
+    fn is_claims(&self, part: &IdedExpr) -> bool {
+        let Expr::Select(select) = &part.expr else { return false };
+        self.root(&select.operand) == Some("principal") && select.field == "claims"
     }
 
     fn fault(&self, part: &IdedExpr, message: impl Into<String>) -> ExpressionFault {
@@ -311,6 +329,14 @@ impl Walk<'_> {
 
 const fn part_of(expr: Expr) -> IdedExpr {
     IdedExpr { id: 0, expr }
+}
+
+fn call_of(name: &str, args: Vec<IdedExpr>) -> IdedExpr {
+    part_of(Expr::Call(CallExpr { func_name: name.to_owned(), target: None, args }))
+}
+
+const fn is_null(part: &IdedExpr) -> bool {
+    matches!(part.expr, Expr::Literal(LiteralValue::Null))
 }
 
 /// What a whole expression gives when that can't be yes or no.
