@@ -89,6 +89,8 @@ fn open_a_session() -> Outcome {
         cookie_name: "portcullis".to_owned(),
         max_cookie_bytes: 16 * 1024,
         flow_lifetime: Duration::from_mins(10),
+        refresh_ahead: None,
+        refresh_grace: Duration::from_mins(1),
     };
     let cookies = SessionCookies::new(Arc::new(Keyring::ephemeral()?), &settings, true);
     for (name, with_tokens) in [("claims alone", false), ("with tokens of 3 KiB", true)] {
@@ -208,6 +210,7 @@ fn route(below: String, allow: Allow) -> RouteSettings {
         allowances: PathAllowances::default(),
         body_bytes: None,
         bearer: Vec::new(),
+        retry_unauthorized: false,
     }
 }
 

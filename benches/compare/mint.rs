@@ -44,6 +44,8 @@ fn cookies(key: &str) -> Outcome<SessionCookies> {
         cookie_name: "portcullis".to_owned(),
         max_cookie_bytes: 16 * 1024,
         flow_lifetime: Duration::from_mins(10),
+        refresh_ahead: None,
+        refresh_grace: Duration::from_mins(1),
     };
     let keyring = Keyring::new(&[SecretString::from(key.to_owned())])?;
     Ok(SessionCookies::new(Arc::new(keyring), &settings, false))

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use super::FAILED;
 use super::args::DemoArgs;
@@ -27,7 +28,7 @@ drain      = "2s"
 http = ["{listen}"]
 
 [log]
-level = "warn"
+level = "warn,portcullis::endpoint::refreshing=info"
 
 [session]
 keys = ["{key}"]
@@ -88,6 +89,9 @@ fn serve(listen: SocketAddr) -> io::Result<()> {
             redirects: provider::Redirects::LoopbackOr(Vec::new()),
             post_logout: provider::Redirects::LoopbackOr(Vec::new()),
         }],
+        // Short, so that whoever tries the demo sees tokens being refreshed.
+        refresh_tokens: provider::RefreshTokens { always: true, ..provider::RefreshTokens::default() },
+        lifetimes: provider::Lifetimes { access_token: Duration::from_mins(1), ..provider::Lifetimes::default() },
         ..provider::ProviderOptions::default()
     }))?;
     let application = wing.block_on(application::start(free))?;

@@ -174,6 +174,10 @@ pub struct SessionSettings {
     pub max_cookie_bytes: usize,
     /// How long a sign-in may take.
     pub flow_lifetime: Duration,
+    /// How long before an access token ends it is refreshed; a share of its life when absent.
+    pub refresh_ahead: Option<Duration>,
+    /// How long requests that carry the cookie from before a refresh are served once the browser has shown the new one.
+    pub refresh_grace: Duration,
 }
 
 /// How the gateway proves itself to a provider's token endpoint (`OpenID` Connect Core 1.0, section 9).
@@ -325,6 +329,8 @@ pub struct RouteSettings {
     /// Whose access tokens it takes beside sessions: indices into [`Settings::bearer`]. With none of them, `Authorization` is no
     /// credential of ours.
     pub bearer: Vec<usize>,
+    /// Whether an upstream's 401 has the session's tokens refreshed, and the request sent once more.
+    pub retry_unauthorized: bool,
 }
 
 /// Bounds on what visitors send.

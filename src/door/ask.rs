@@ -4,6 +4,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Response, StatusCode};
 
+use crate::endpoint::refresh::unavailable;
 use crate::gate::Gate;
 use crate::gate::credential::Credential;
 use crate::gate::edge::{Admitted, Overheard, Told, admit_told};
@@ -99,6 +100,7 @@ async fn decide<'g>(
             Ok(vouched) => return Ok(vouched),
             Err(Unvouched::OddPath) => refuse::odd_path(visit),
             Err(Unvouched::Lacking(Lacking::SignIn)) => sign_in(passage.route, &Credential::Absent, parts),
+            Err(Unvouched::Lacking(Lacking::Later)) => unavailable(visit),
             Err(Unvouched::Lacking(Lacking::Token)) => token_unavailable(&passage, parts),
             Err(Unvouched::Lacking(Lacking::Caller { acceptance, denial })) => denial.answer(acceptance, visit),
         },

@@ -28,6 +28,8 @@ use crate::session::ended::EndedSessions;
 use crate::session::flow::{Flow, FlowCookies, Pending, UsedFlows};
 use crate::session::key_desk::KeyDesk;
 use crate::session::model::{Lifetimes, Session, Tokens};
+use crate::session::refresh::refreshes::Refreshes;
+use crate::session::refresh::schedule::Schedule;
 use crate::token::signer::Signer;
 
 pub(crate) const NOW: u64 = 1_800_000_000;
@@ -74,6 +76,8 @@ pub(crate) fn site(providers: &[&str]) -> Site {
         cookie_name: "portcullis".to_owned(),
         max_cookie_bytes: 16 * 1024,
         flow_lifetime: Duration::from_mins(10),
+        refresh_ahead: None,
+        refresh_grace: Duration::from_mins(1),
     };
     Site {
         prefix: "/.auth".to_owned(),
@@ -89,6 +93,7 @@ pub(crate) fn site(providers: &[&str]) -> Site {
         stored: None,
         front_channel: Pace::default(),
         key_desk: KeyDesk::open().0,
+        refreshes: Refreshes::new(Schedule::new(None, settings.idle, 1), settings.refresh_grace, settings.lifetime),
         lifetimes: Lifetimes { idle: settings.idle, absolute: settings.lifetime },
         signer: Arc::new(Signer::load(&[], &[None]).unwrap()),
         key_paths: Vec::new(),

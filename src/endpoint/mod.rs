@@ -12,6 +12,8 @@ pub mod logout;
 pub mod me;
 pub mod origin;
 pub mod pace;
+pub mod refresh;
+pub mod refreshing;
 pub mod signed_out;
 pub mod site;
 pub mod step_up;

@@ -19,6 +19,7 @@ use crate::session::ended::{EndedSessions, Mark};
 use crate::session::flow::FlowCookies;
 use crate::session::key_desk::KeyDesk;
 use crate::session::model::{Lifetimes, Session};
+use crate::session::refresh::refreshes::{NOT_IN_THE_BROWSER, Refreshes};
 use crate::session::stored::{Peek, StoredSessions};
 use crate::session::ticket::Ticket;
 use crate::token::signer::Signer;
@@ -38,9 +39,22 @@ pub enum Held {
     /// No session.
     Nothing,
     /// A session that may be used.
-    Session(Box<Session>),
+    Session(Arc<Session>),
     /// The key to a session in a store that gives no answer: nobody knows.
     Unknown,
+}
+
+/// What the visitor's cookies have of a session.
+#[derive(Debug)]
+pub enum Carried {
+    /// Nothing that may be used.
+    Nothing,
+    /// The key to a session in a store that gives no answer.
+    Unknown,
+    /// The session itself.
+    Text(Arc<Session>),
+    /// The key to a session in a store.
+    Key(Arc<Session>, Ticket),
 }
 
 /// What the endpoints know of the gateway.
@@ -70,6 +84,8 @@ pub struct Site {
     pub signer: Arc<Signer>,
     /// Paths outside the prefix where applications look for its public keys.
     pub key_paths: Vec<(String, KeysForm)>,
+    /// What is known of sessions whose tokens were refreshed.
+    pub refreshes: Arc<Refreshes>,
     /// Sessions that live in a store, where there is one.
     pub stored: Option<StoredSessions>,
     /// Other origins that `return_to` may lead to.
@@ -143,10 +159,10 @@ impl Site {
         if self.is_own(&target, visit) { root() } else { target }
     }
 
-    /// The visitor's session, if it opens and is alive. Reading it here doesn't count as use.
-    pub fn session(&self, visit: &Visit, headers: &HeaderMap) -> Option<Session> {
+    /// The visitor's session, if it opens and is alive: its newest text, whichever the browser has. Reading it here doesn't count as use.
+    pub fn session(&self, visit: &Visit, headers: &HeaderMap) -> Option<Arc<Session>> {
         match self.held(visit, headers) {
-            Held::Session(session) => Some(*session),
+            Held::Session(session) => Some(session),
             Held::Nothing | Held::Unknown => None,
         }
     }
@@ -154,16 +170,34 @@ impl Site {
     /// What the visitor's cookies lead to, in the browser or in a store; there what is at hand, see [`Self::bring`].
     pub fn held(&self, visit: &Visit, headers: &HeaderMap) -> Held {
         let now = self.clock.now();
-        let session = match self.sessions.read(headers, visit.site.host(), now) {
-            Reading::Open(opened) => opened.session,
-            Reading::Stored(opened) => match self.stored.as_ref().map(|stored| stored.peek(&opened.ticket)) {
-                Some(Peek::Here(kept)) => Session::clone(kept.session()),
-                Some(Peek::Unknown) => return Held::Unknown,
-                Some(Peek::Gone | Peek::Unusable) | None => return Held::Nothing,
-            },
-            Reading::Absent | Reading::Broken(_) => return Held::Nothing,
+        let (session, carried) = match self.carried(visit, headers) {
+            Carried::Nothing => return Held::Nothing,
+            Carried::Unknown => return Held::Unknown,
+            Carried::Text(session) => (Arc::clone(&session), session.version),
+            Carried::Key(session, _) => (session, NOT_IN_THE_BROWSER),
         };
-        if self.admits(&session, now) { Held::Session(Box::new(session)) } else { Held::Nothing }
+        match self.refreshes.newest(&session, carried, now) {
+            Some(newest) if self.admits(&newest, now) => Held::Session(newest),
+            _ => Held::Nothing,
+        }
+    }
+
+    /// As [`Self::held`], but as the browser or the store has it: there may be a newer text of it.
+    pub fn carried(&self, visit: &Visit, headers: &HeaderMap) -> Carried {
+        let now = self.clock.now();
+        let carried = match self.sessions.read(headers, visit.site.host(), now) {
+            Reading::Open(opened) => Carried::Text(Arc::new(opened.session)),
+            Reading::Stored(opened) => match self.stored.as_ref().map(|stored| stored.peek(&opened.ticket)) {
+                Some(Peek::Here(kept)) => Carried::Key(Arc::clone(kept.session()), opened.ticket),
+                Some(Peek::Unknown) => return Carried::Unknown,
+                Some(Peek::Gone | Peek::Unusable) | None => return Carried::Nothing,
+            },
+            Reading::Absent | Reading::Broken(_) => return Carried::Nothing,
+        };
+        match &carried {
+            Carried::Text(session) | Carried::Key(session, _) if !self.admits(session, now) => Carried::Nothing,
+            _ => carried,
+        }
     }
 
     /// Brings the session to hand that the visitor's cookies are the key to, if they are one. Waits for the store when nothing usable

@@ -11,6 +11,7 @@ use crate::endpoint::jwks::{jwks, key};
 use crate::endpoint::login::{login, login_with};
 use crate::endpoint::logout::logout;
 use crate::endpoint::me::me;
+use crate::endpoint::refresh::refresh;
 use crate::endpoint::signed_out::signed_out;
 use crate::endpoint::site::Site;
 use crate::http::body::Body;
@@ -52,6 +53,8 @@ pub enum Handler {
     Keys,
     /// Tells who is signed in.
     Me,
+    /// Has the session's tokens refreshed.
+    Refresh,
     /// Says goodbye.
     SignedOut,
 }
@@ -86,6 +89,7 @@ pub const TABLE: &[Endpoint] = &[
     Endpoint { path: "/jwks.json", methods: READ, metric: "jwks", handler: Handler::Keys },
     Endpoint { path: "/keys/{id}", methods: READ, metric: "jwks", handler: Handler::Key },
     Endpoint { path: "/me", methods: READ, metric: "me", handler: Handler::Me },
+    Endpoint { path: "/refresh", methods: &[Method::POST], metric: "refresh", handler: Handler::Refresh },
 ];
 
 /// The keys where applications of other gateways look for them.
@@ -119,6 +123,7 @@ pub async fn dispatch(site: &Site, visit: &Visit, parts: &Parts, body: Bytes) ->
             Handler::Keys => jwks(site, visit, site.keys_at(parts.uri.path()).unwrap_or(KeysForm::Jwks)),
             Handler::Key => key(site, visit, provider),
             Handler::Me => me(site, visit, parts),
+            Handler::Refresh => Box::pin(refresh(site, visit, parts, &body)).await,
             Handler::SignedOut => signed_out(site, visit, parts),
         },
     };

@@ -19,7 +19,7 @@ use crate::session::stored::{Kept, Peek, StoredSessions};
 use crate::session::ticket::Ticket;
 
 /// What a worker keeps of a session that lives in a store, beside the session.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct AtHand {
     ticket: Ticket,
     kept: Arc<Kept>,

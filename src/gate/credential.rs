@@ -3,23 +3,26 @@
 
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
-use http::header::COOKIE;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 
 use super::at_hand::AtHand;
 use super::table::Table;
 use crate::base::clock::Timestamp;
 use crate::base::tie::Tie;
+use crate::endpoint::refreshing::{Settled, settle};
 use crate::endpoint::site::Site;
 use crate::identity::headers::IdentityHeaders;
 use crate::identity::principal::Principal;
 use crate::identity::vouched::Vouched;
 use crate::net::ready::ReadyHeaders;
 use crate::session::chunks::RawSession;
-use crate::session::cookie::{Broken, Opened, Reading};
+use crate::session::cookie::{Broken, Reading};
 use crate::session::model::Session;
-use crate::session::stored::{Peek, StoredSessions};
+use crate::session::refresh::flight::Flight;
+use crate::session::refresh::refreshes::NOT_IN_THE_BROWSER;
+use crate::session::stored::{Peek, Place, StoredSessions};
 use crate::session::ticket::Ticket;
 use crate::token::purse::Purse;
 
@@ -34,8 +37,13 @@ pub struct Recognised {
     ends: Timestamp,
     /// The epoch of ended sessions at which this one was last known not to be among them.
     asked: Cell<u64>,
+    /// When to look again whether a refresh is due or was made. Until then, and at the same epoch, requests need not ask.
+    look_again: Cell<Timestamp>,
+    looked: Cell<u64>,
+    /// When its refresh is due; the end of time when there is nothing to refresh.
+    due: Timestamp,
     /// When the cookie should be renewed; moved on at each renewal, so that parallel requests don't all do it.
-    renew_at: Cell<Timestamp>,
+    pub(super) renew_at: Cell<Timestamp>,
     /// For each upstream, the identity headers, rendered at the first request to it.
     identity: Box<[OnceCell<ReadyHeaders>]>,
     /// What else there is to it when it lives in a store.
@@ -50,8 +58,9 @@ pub struct Recognised {
 /// What somebody showed. The two never mix: a session belongs to a browser, a token to whoever sends it.
 #[derive(Debug)]
 enum Held {
-    Session(Session),
-    Bearer(Vouched),
+    /// The newest text of the session that was known when it was last looked at, and the version of the text in the cookie.
+    Session(Arc<Session>, u32),
+    Bearer(Box<Vouched>),
 }
 
 /// What a request's cookies say, or its bearer token.
@@ -60,6 +69,8 @@ pub enum Credential {
     Absent,
     /// Something of ours that is of no use, and should be cleared.
     Broken(Broken),
+    /// A session that is superseded, or that the provider ended. Its cookies are left alone: by now the browser may hold newer ones.
+    Over,
     /// The key to a session in a store that gives no answer: nobody knows whose it is, and it is left alone.
     Unknown,
     /// A live session.
@@ -73,28 +84,69 @@ impl Credential {
     pub const fn who(&self) -> Option<&Rc<Recognised>> {
         match self {
             Self::Session(who) | Self::Bearer(who) => Some(who),
-            Self::Absent | Self::Broken(_) | Self::Unknown => None,
+            Self::Absent | Self::Broken(_) | Self::Over | Self::Unknown => None,
         }
     }
 }
 
+/// What a request's cookies say, and what there is to wait for.
+pub struct Recognition {
+    /// What they say.
+    pub credential: Credential,
+    /// The refresh of the session, whose access token is over.
+    pub flight: Option<Flight>,
+}
+
+impl From<Credential> for Recognition {
+    fn from(credential: Credential) -> Self {
+        Self { credential, flight: None }
+    }
+}
+
 impl Recognised {
-    /// `asked` is the epoch from before it was asked whether the session was ended.
-    fn new(site: &Site, upstreams: usize, opened: Opened, asked: u64, now: Timestamp) -> Self {
-        let session = opened.session;
-        let renew_at = if opened.reseal { now } else { session.used.after(site.lifetimes.renew_after()) };
+    /// The session that a cookie with the text of version `carried` led to. `reseal` says that its cookie is to be written anew in any
+    /// case, `upstreams` how many there are, `asked` is the epoch from before it was asked whether the session was ended.
+    pub(super) fn new(
+        site: &Site,
+        upstreams: usize,
+        settled: Settled,
+        (carried, reseal): (u32, Option<Timestamp>),
+        asked: u64,
+    ) -> Self {
+        let Settled { session, look_again, .. } = settled;
+        let wanted = reseal.unwrap_or_else(|| session.used.after(site.lifetimes.renew_after()));
+        let due = site.refreshes.due(&session);
+        // Another gateway may refresh the session from `earliest` on. Our own writing of what is older must not come after its newer one, so
+        // this one waits for the refresh here, which writes the cookie anyway.
+        let renew_at = due.map_or(wanted, |due| if wanted >= due.earliest { wanted.max(due.at) } else { wanted });
         Self {
             principal_id: session.principal.id(),
             ends: site.ends(&session),
             asked: Cell::new(asked),
+            look_again: Cell::new(look_again),
+            looked: Cell::new(site.refreshes.epoch()),
+            due: due.map_or(Timestamp::from_seconds(u64::MAX), |due| due.at),
             renew_at: Cell::new(renew_at),
             identity: (0..upstreams).map(|_| OnceCell::new()).collect(),
             at_hand: None,
             tie: Rc::default(),
             watched: Cell::new(false),
             purses: (0..upstreams).map(|_| Purse::default()).collect(),
-            held: Held::Session(session),
+            held: Held::Session(session, carried),
         }
+    }
+
+    /// The same person with a newer text of the session.
+    pub(super) fn with_newer(&self, site: &Site, settled: Settled, asked: u64) -> Self {
+        let carried = self.carried().map_or(NOT_IN_THE_BROWSER, |(_, carried)| carried);
+        let newer = Self::new(site, self.identity.len(), settled, (carried, None), asked);
+        Self { at_hand: self.at_hand.clone(), ..newer }
+    }
+
+    /// Where its session lives, if that is a store.
+    pub(super) fn place<'a>(&'a self, site: &'a Site, host: &'a str) -> Option<Place<'a>> {
+        let (at_hand, stored) = (self.at_hand()?, site.stored.as_ref()?);
+        Some(Place { stored, ticket: at_hand.ticket(), host })
     }
 
     /// Whoever a bearer token speaks for. Nothing is ever renewed for them.
@@ -103,18 +155,21 @@ impl Recognised {
             principal_id: vouched.principal.id(),
             ends: vouched.until,
             asked: Cell::new(0),
+            look_again: Cell::new(Timestamp::from_seconds(u64::MAX)),
+            looked: Cell::new(0),
+            due: Timestamp::from_seconds(u64::MAX),
             renew_at: Cell::new(Timestamp::from_seconds(u64::MAX)),
             identity: (0..upstreams).map(|_| OnceCell::new()).collect(),
             at_hand: None,
             tie: Rc::default(),
             watched: Cell::new(false),
             purses: (0..upstreams).map(|_| Purse::default()).collect(),
-            held: Held::Bearer(vouched),
+            held: Held::Bearer(Box::new(vouched)),
         }
     }
 
     /// Whether the session may still be used.
-    fn is_alive(&self, site: &Site, now: Timestamp) -> bool {
+    pub(super) fn is_alive(&self, site: &Site, now: Timestamp) -> bool {
         now < self.ends && !self.is_ended(site)
     }
 
@@ -151,34 +206,52 @@ impl Recognised {
         self.watched.set(false);
     }
 
-    /// The session; a bearer caller has none.
-    pub const fn session(&self) -> Option<&Session> {
+    /// Whether a refresh may have been made, or may be due.
+    fn needs_a_look(&self, site: &Site, now: Timestamp) -> bool {
+        now >= self.look_again.get() || self.looked.get() != site.refreshes.epoch()
+    }
+
+    /// Whether the cookie's text may not be the newest when the answer is there.
+    pub(super) fn may_be_renewed(&self, now: Timestamp) -> bool {
+        now >= self.due || matches!(&self.held, Held::Session(session, carried) if *carried < session.version)
+    }
+
+    /// The session, to be shared, and the version of the text in the cookie.
+    pub(super) const fn carried(&self) -> Option<(&Arc<Session>, u32)> {
         match &self.held {
-            Held::Session(session) => Some(session),
+            Held::Session(session, carried) => Some((session, *carried)),
+            Held::Bearer(_) => None,
+        }
+    }
+
+    /// The session; a bearer caller has none.
+    pub fn session(&self) -> Option<&Session> {
+        match &self.held {
+            Held::Session(session, _) => Some(session),
             Held::Bearer(_) => None,
         }
     }
 
     /// What the bearer token says; somebody with a session has none.
-    pub const fn bearer(&self) -> Option<&Vouched> {
+    pub fn bearer(&self) -> Option<&Vouched> {
         match &self.held {
-            Held::Session(_) => None,
+            Held::Session(..) => None,
             Held::Bearer(vouched) => Some(vouched),
         }
     }
 
     /// Who it is.
-    pub const fn principal(&self) -> &Principal {
+    pub fn principal(&self) -> &Principal {
         match &self.held {
-            Held::Session(session) => &session.principal,
+            Held::Session(session, _) => &session.principal,
             Held::Bearer(vouched) => &vouched.principal,
         }
     }
 
     /// When they last proved who they are, if the provider said so.
-    pub const fn authenticated(&self) -> Option<Timestamp> {
+    pub fn authenticated(&self) -> Option<Timestamp> {
         match &self.held {
-            Held::Session(session) => session.authenticated,
+            Held::Session(session, _) => session.authenticated,
             Held::Bearer(vouched) => vouched.authenticated,
         }
     }
@@ -224,11 +297,11 @@ pub fn recognise(
     headers: &HeaderMap,
     host: &str,
     now: Timestamp,
-) -> Credential {
+) -> Recognition {
     let raw = match site.sessions.raw(headers) {
-        RawSession::Absent => return Credential::Absent,
-        RawSession::Ambiguous => return Credential::Broken(Broken::Ambiguous),
-        RawSession::Incomplete => return Credential::Broken(Broken::Incomplete),
+        RawSession::Absent => return Credential::Absent.into(),
+        RawSession::Ambiguous => return Credential::Broken(Broken::Ambiguous).into(),
+        RawSession::Incomplete => return Credential::Broken(Broken::Incomplete).into(),
         RawSession::Whole(raw) => raw,
     };
     table.meet(site.sessions.epoch());
@@ -236,98 +309,111 @@ pub fn recognise(
     if let Some(known) = table.find(host, &raw) {
         if let (Some(at_hand), Some(stored)) = (known.at_hand(), &site.stored)
             && at_hand.is_due(stored, now)
-            && let Some(instead) = at_hand.look(stored)
+            && let Some(peek) = at_hand.look(stored)
         {
-            let reseal = at_hand.reseal.get();
-            return from_store(site, stored, upstreams, (at_hand.ticket().clone(), instead, reseal), now, keep);
+            let found = Found { host, ticket: at_hand.ticket().clone(), peek, reseal: at_hand.reseal.get() };
+            return from_store(site, stored, upstreams, found, now, keep);
         }
-        return if known.is_alive(site, now) { Credential::Session(known) } else { Credential::Broken(Broken::Ended) };
+        if !known.is_alive(site, now) {
+            return Credential::Broken(Broken::Ended).into();
+        }
+        if !known.needs_a_look(site, now) {
+            return Credential::Session(known).into();
+        }
+        return look_again(site, known, host, now, keep);
     }
     let asked = site.ended.epoch();
     match site.sessions.open(&raw, host, now) {
-        Reading::Absent => Credential::Absent,
-        Reading::Broken(broken) => Credential::Broken(broken),
-        Reading::Open(opened) if !site.admits(&opened.session, now) => Credential::Broken(Broken::Ended),
+        Reading::Absent => Credential::Absent.into(),
+        Reading::Broken(broken) => Credential::Broken(broken).into(),
+        Reading::Open(opened) if !site.admits(&opened.session, now) => Credential::Broken(Broken::Ended).into(),
         Reading::Open(opened) => {
-            let recognised = Rc::new(Recognised::new(site, upstreams, *opened, asked, now));
+            let (session, reseal) = (Arc::new(opened.session), opened.reseal.then_some(now));
+            let carried = session.version;
+            let Some(settled) = settle(site, &session, carried, None, now) else { return Credential::Over.into() };
+            if !site.admits(&settled.session, now) {
+                return Credential::Broken(Broken::Ended).into();
+            }
+            let flight = settled.flight.clone();
+            let recognised = Rc::new(Recognised::new(site, upstreams, settled, (carried, reseal), asked));
             keep(&recognised);
-            Credential::Session(recognised)
+            Recognition { credential: Credential::Session(recognised), flight }
         }
         Reading::Stored(opened) => match &site.stored {
             Some(stored) => {
-                let found = stored.peek(&opened.ticket);
-                from_store(site, stored, upstreams, (opened.ticket, found, opened.reseal), now, keep)
+                let peek = stored.peek(&opened.ticket);
+                let found = Found { host, ticket: opened.ticket, peek, reseal: opened.reseal };
+                from_store(site, stored, upstreams, found, now, keep)
             }
             // Whoever took the store out of the config has no use for its keys.
-            None => Credential::Broken(Broken::Unreadable),
+            None => Credential::Broken(Broken::Unreadable).into(),
         },
     }
 }
 
 /// What is known of a session that lives in a store, as it was brought to hand.
+struct Found<'a> {
+    host: &'a str,
+    ticket: Ticket,
+    peek: Peek,
+    reseal: bool,
+}
+
 fn from_store(
     site: &Site,
     stored: &StoredSessions,
     upstreams: usize,
-    (ticket, found, reseal): (Ticket, Peek, bool),
+    found: Found<'_>,
     now: Timestamp,
     keep: impl FnOnce(&Rc<Recognised>),
-) -> Credential {
+) -> Recognition {
     let (epoch, asked) = (stored.epoch(), site.ended.epoch());
-    let kept = match found {
+    let Found { host, ticket, peek, reseal } = found;
+    let kept = match peek {
         Peek::Here(kept) => kept,
-        Peek::Gone => return Credential::Broken(Broken::Ended),
-        Peek::Unusable => return Credential::Broken(Broken::Unreadable),
-        Peek::Unknown => return Credential::Unknown,
+        Peek::Gone => return Credential::Broken(Broken::Ended).into(),
+        Peek::Unusable => return Credential::Broken(Broken::Unreadable).into(),
+        Peek::Unknown => return Credential::Unknown.into(),
     };
     if !site.admits(kept.session(), now) {
-        return Credential::Broken(Broken::Ended);
+        return Credential::Broken(Broken::Ended).into();
     }
-    let opened = Opened { session: Session::clone(kept.session()), reseal };
-    let mut recognised = Recognised::new(site, upstreams, opened, asked, now);
+    let place = Place { stored, ticket: &ticket, host };
+    let Some(settled) = settle(site, kept.session(), NOT_IN_THE_BROWSER, Some(place), now) else {
+        return Credential::Over.into();
+    };
+    let flight = settled.flight.clone();
+    let carried = (NOT_IN_THE_BROWSER, reseal.then_some(now));
+    let mut recognised = Recognised::new(site, upstreams, settled, carried, asked);
     recognised.at_hand = Some(Box::new(AtHand::new(ticket, kept, reseal, stored, epoch)));
     let recognised = Rc::new(recognised);
     keep(&recognised);
-    Credential::Session(recognised)
+    Recognition { credential: Credential::Session(recognised), flight }
 }
 
-/// A session whose cookies are to be written anew, and the cookies that the browser has now.
-#[derive(Debug)]
-pub struct Renewal {
-    who: Rc<Recognised>,
-    cookies: HeaderMap,
-}
-
-/// Whether it is time to note the session's use and to carry it to the first key. `headers` are as the visitor sent them.
-pub fn renewal(who: &Rc<Recognised>, headers: &HeaderMap, now: Timestamp) -> Option<Renewal> {
-    if now < who.renew_at.get() {
-        return None;
+/// A session that was recognised before, whose refresh may be due or made.
+fn look_again(
+    site: &Site,
+    known: Rc<Recognised>,
+    host: &str,
+    now: Timestamp,
+    keep: impl FnOnce(&Rc<Recognised>),
+) -> Recognition {
+    let (epoch, asked) = (site.refreshes.epoch(), site.ended.epoch());
+    let Some((session, carried)) = known.carried() else { return Credential::Session(known).into() };
+    let Some(settled) = settle(site, session, carried, known.place(site, host), now) else {
+        return Credential::Over.into();
+    };
+    let flight = settled.flight.clone();
+    if Arc::ptr_eq(&settled.session, session) {
+        known.look_again.set(settled.look_again);
+        known.looked.set(epoch);
+        return Recognition { credential: Credential::Session(known), flight };
     }
-    let lines = headers.get_all(COOKIE).iter().map(|line| (COOKIE, line.clone()));
-    Some(Renewal { who: Rc::clone(who), cookies: lines.collect() })
-}
-
-impl Renewal {
-    /// The cookies, made only when the answer is there to carry them: none for a session that was ended meanwhile, so that a late
-    /// answer can't undo a sign-out.
-    pub fn write(self, site: &Site, host: &str, now: Timestamp) -> Vec<HeaderValue> {
-        if !self.who.is_alive(site, now) {
-            return Vec::new();
-        }
-        let Held::Session(session) = &self.who.held else { return Vec::new() };
-        self.who.renew_at.set(now.after(site.lifetimes.renew_after()));
-        if let (Some(at_hand), Some(stored)) = (self.who.at_hand(), &site.stored) {
-            at_hand.note_use(&site.office, stored, host);
-            let written = at_hand.reseal.take().then(|| {
-                let created = session.created;
-                site.sessions.write_ticket(at_hand.ticket(), created, &self.cookies, host, now)
-            });
-            return written.transpose().ok().flatten().unwrap_or_default();
-        }
-        let session = Session { used: now, ..session.clone() };
-        site.sessions.write(&session, &self.cookies, host, now).unwrap_or_else(|error| {
-            tracing::warn!(%error, "a session could not be renewed; it ends at its idle time");
-            Vec::new()
-        })
+    if !site.admits(&settled.session, now) {
+        return Credential::Broken(Broken::Ended).into();
     }
+    let newer = Rc::new(known.with_newer(site, settled, asked));
+    keep(&newer);
+    Recognition { credential: Credential::Session(newer), flight }
 }

@@ -93,6 +93,7 @@ mod tests {
             allowances: PathAllowances::default(),
             body_bytes: None,
             bearer: None,
+            retry_unauthorized: false,
         })
     }
 

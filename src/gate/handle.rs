@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 
 use super::bearer::metadata;
 use super::bearer::table::TokenTable;
-use super::credential::{self, Credential, Recognised};
+use super::credential::{self, Recognised, Recognition};
 use super::edge::{self, Admitted, Malformed};
 use super::introduce::{Introduction, Introductions};
 use super::judge::Judged;
@@ -193,7 +193,7 @@ impl Gate {
         }
     }
 
-    pub(super) fn recognise(&self, visit: &Visit, parts: &Parts, now: Timestamp) -> Credential {
+    pub(super) fn recognise(&self, visit: &Visit, parts: &Parts, now: Timestamp) -> Recognition {
         let site = &self.plan.site;
         credential::recognise(site, &self.table, self.upstreams.len(), &parts.headers, visit.site.host(), now)
     }

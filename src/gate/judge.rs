@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use http::header::{AUTHORIZATION, ORIGIN, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 
 use super::bearer::challenge::{self, Denial};
 use super::bearer::{Acceptance, Desk};
@@ -15,14 +15,17 @@ use super::handle::Gate;
 use super::pass::Passage;
 use super::record::Record;
 use super::refuse;
+use super::renewal;
 use super::route::{Lookup, Other, Route};
 use crate::base::clock::Timestamp;
+use crate::endpoint::refreshing::LONGEST_WAIT;
 use crate::endpoint::site::Site;
 use crate::http::body::Body;
 use crate::http::visit::Visit;
 use crate::policy::asker::Asker;
 use crate::policy::wanted::Wanted;
 use crate::session::cookie::Broken;
+use crate::session::refresh::flight::Flight;
 
 /// What becomes of a request.
 pub enum Judged<'a> {
@@ -70,7 +73,8 @@ pub enum Refusal<'a> {
 }
 
 impl Gate {
-    /// Judges a request that the edge admitted, and whose path is not one of our endpoints'.
+    /// Judges a request that the edge admitted, and whose path is not one of our endpoints'. Waits, within a bound, for the refresh of a
+    /// session whose access token is over.
     pub async fn judge<'a>(&'a self, admitted: &'a Admitted, parts: &Parts, record: &mut Record) -> Judged<'a> {
         let plan = &*self.plan;
         let visit = &admitted.visit;
@@ -86,27 +90,17 @@ impl Gate {
             }
         };
         record.routed(route);
-        let now = plan.site.clock.now();
-        let credential = match self.credential(route, &also, admitted, parts, now).await {
+        let credential = match self.credential(route, &also, admitted, parts, plan.site.clock.now()).await {
             Ok(credential) => credential,
             Err((acceptance, denial)) => {
                 record.decided(denial.name());
                 return Judged::Refused(Refusal::Bearer { acceptance, denial });
             }
         };
+        let now = plan.site.clock.now();
         let who = credential.who().cloned();
         record.recognised(who.as_ref());
-        let asker = Asker {
-            principal: who.as_ref().map(|who| who.principal()),
-            authenticated: who.as_ref().and_then(|who| who.authenticated()),
-            certificate: admitted.certificate.as_deref(),
-            client: visit.client,
-            method: parts.method.as_str(),
-            host: visit.site.host(),
-            path: admitted.path.matching(),
-            now,
-        };
-        let decision = decide(route, &also, &asker);
+        let decision = decide(route, &also, &asker(admitted, &parts.method, who.as_deref(), now));
         let is_unknown = matches!((&credential, &decision), (Credential::Unknown, Decision::SignIn(_)));
         record.decided(if is_unknown { "store_away" } else { decision.name() });
         if decision == Decision::Reported {
@@ -174,15 +168,49 @@ impl Gate {
             }
         }
         self.bring_session(&admitted.visit, parts).await;
-        match self.recognise(&admitted.visit, parts, now) {
-            // Another gateway may seal with a key that stands in our files by now.
-            Credential::Broken(Broken::UnknownKey) => {
-                Box::pin(self.plan.site.key_desk.look()).await;
-                self.bring_session(&admitted.visit, parts).await;
-                Ok(self.recognise(&admitted.visit, parts, now))
-            }
-            credential => Ok(credential),
+        let mut recognition = self.recognise(&admitted.visit, parts, now);
+        // Another gateway may seal with a key that stands in our files by now.
+        if matches!(recognition.credential, Credential::Broken(Broken::UnknownKey)) {
+            Box::pin(self.plan.site.key_desk.look()).await;
+            self.bring_session(&admitted.visit, parts).await;
+            recognition = self.recognise(&admitted.visit, parts, now);
         }
+        match recognition.flight {
+            Some(flight) if renewal::waits(&self.plan, route, &flight) => {
+                Ok(Box::pin(self.recognise_after(flight, &admitted.visit, parts)).await)
+            }
+            _ => Ok(recognition.credential),
+        }
+    }
+
+    /// Whatever became of the refresh that was waited for, nobody waits twice.
+    async fn recognise_after(&self, flight: Flight, visit: &Visit, parts: &Parts) -> Credential {
+        flight.landed(LONGEST_WAIT).await;
+        self.recognise(visit, parts, self.plan.site.clock.now()).credential
+    }
+
+    /// Whether a request that was admitted may still pass now that `who` is known better.
+    pub(super) fn admits(&self, admitted: &Admitted, method: &Method, who: Option<&Recognised>) -> bool {
+        let plan = &*self.plan;
+        let Lookup::Found { route, also } = plan.routes.lookup(admitted.visit.site.host(), method, &admitted.path)
+        else {
+            return false;
+        };
+        decide(route, &also, &asker(admitted, method, who, plan.site.clock.now())).passes()
+    }
+}
+
+fn asker<'a>(admitted: &'a Admitted, method: &'a Method, who: Option<&'a Recognised>, now: Timestamp) -> Asker<'a> {
+    let visit = &admitted.visit;
+    Asker {
+        principal: who.map(Recognised::principal),
+        authenticated: who.and_then(Recognised::authenticated),
+        certificate: admitted.certificate.as_deref(),
+        client: visit.client,
+        method: method.as_str(),
+        host: visit.site.host(),
+        path: admitted.path.matching(),
+        now,
     }
 }
 

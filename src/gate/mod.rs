@@ -2,7 +2,7 @@
 //!
 //! `handle` tells the story; `edge` makes one canonical request or refuses it, `client` finds who really calls, `judge` asks `route` for
 //! the rule, `credential` for the person and `decide` for the answer, `refuse` says no, `pass` says yes with its
-//! `papers`, `vouch` says it to a proxy that asks, `record` writes it down.
+//! `papers`, `renewal` has tokens and cookies follow the provider, `vouch` says yes to a proxy that asks, `record` writes it down.
 
 pub mod at_hand;
 pub mod bearer;
@@ -20,6 +20,7 @@ pub mod plan;
 pub mod reception;
 pub mod record;
 pub mod refuse;
+pub mod renewal;
 pub mod route;
 pub mod table;
 pub mod ties;

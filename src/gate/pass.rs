@@ -1,5 +1,6 @@
 //! Saying yes: the request is dressed for its upstream, sent, and its answer made fit for the visitor.
 
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use hyper::body::Incoming;
 
 use super::bearer::challenge::Denial;
 use super::bearer::{Acceptance, DPOP};
-use super::credential::{self, Recognised};
+use super::credential::Recognised;
 use super::edge::Admitted;
 use super::handle::Gate;
 use super::insufficient::Standby;
@@ -21,8 +22,11 @@ use super::papers::{self, AtHand, NoPapers};
 use super::plan::{Behind, UpstreamPlan};
 use super::record::Record;
 use super::refuse;
+use super::renewal;
 use super::route::Route;
 use crate::base::clock::Timestamp;
+use crate::base::tally::Counted;
+use crate::endpoint::refresh::unavailable;
 use crate::endpoint::site::Site;
 use crate::forward::balance::{Exchange, Upstream};
 use crate::forward::files::{FileFault, Files};
@@ -34,6 +38,7 @@ use crate::forward::upgrade::{self, Expected, VisitorSide};
 use crate::http::body::{Body, RequestBody, UpstreamBody};
 use crate::http::cookie_scan;
 use crate::http::grpc::is_grpc;
+use crate::net::pool::Lease;
 use crate::net::ready::{Added, ReadyHeaders};
 use crate::page;
 use crate::policy::wanted;
@@ -64,6 +69,8 @@ struct Load {
     visitor_side: VisitorSide,
     /// The path and query for the upstream.
     target: PathAndQuery,
+    /// Whether it may be sent once more when the upstream refuses the token.
+    may_repeat: bool,
 }
 
 /// Takes an admitted request to its upstream and brings back the answer.
@@ -101,7 +108,7 @@ pub async fn through(
     };
     let site = &gate.plan.site;
     let host = visit.site.host();
-    let renewal = who.as_ref().and_then(|who| credential::renewal(who, &parts.headers, *now));
+    let renewal = who.as_ref().and_then(|who| renewal::renewal(who, route, &parts.headers, *now));
     // What a directory or a fixed answer says on a public route is the same for everyone.
     let personal = who.is_some() && !route.rule.is_public();
     // Over HTTP/2 a success opens the tunnel (RFC 8441, section 5), and nobody here would be at its other end.
@@ -114,17 +121,14 @@ pub async fn through(
             if let Some(who) = who {
                 body = body.tied(|| gate.ties.leash(who));
             }
-            let load = Load { parts, body, visitor_side, target };
+            let load = Load { parts, body, visitor_side, target, may_repeat: renewal::may_try_again(gate, passage) };
             application(gate, passage, plan, upstream, load, record).await
         }
         // Only another proxy reaches it.
         Behind::Elsewhere => return page::not_found(visit),
         Behind::Files(files) => {
             let answered = Box::pin(from_files(files, admitted, personal, &parts, &target)).await;
-            answered.map(|response| match who {
-                Some(who) => response.map(|body| body.tied(gate.ties.leash(who))),
-                None => response,
-            })
+            answered.map(|response| response.map(|body| tied(gate, who.as_ref(), body)))
         }
         Behind::Answer(fixed) => {
             let mut response = fixed.answer();
@@ -164,8 +168,9 @@ async fn application(
 ) -> Result<Response<Body>, Response<Body>> {
     let Passage { admitted, route, who, .. } = passage;
     let visit = &admitted.visit;
-    let Load { mut parts, body, visitor_side, target } = load;
+    let Load { mut parts, mut body, visitor_side, target, may_repeat } = load;
     let papers = gather(gate, passage, plan, &parts, record).await?;
+    let spare = may_repeat.then(|| spare(&parts, &mut body, &target));
     let site = &gate.plan.site;
     let is_safe = parts.method.is_safe();
     let grpc = admitted.takes_trailers && parts.version == Version::HTTP_2 && is_grpc(&parts.headers);
@@ -202,6 +207,13 @@ async fn application(
     record.upstream_answered();
     let Exchange { answer, lease, under_way } =
         answered.map_err(|fault| upstream_fault(site, admitted, &fault, is_safe))?;
+    if answer.status() == StatusCode::UNAUTHORIZED
+        && let Some(spare) = spare.filter(|spare| spare.body.is_whole())
+        && let Some(newer) = Box::pin(renewal::with_new_tokens(gate, passage, &spare.parts.method)).await
+    {
+        drop(lease);
+        return once_more(gate, newer, plan, upstream, (spare, visitor_side), record).await;
+    }
     let (mut head, ()) = answer.into_parts();
     if let Some(standby) = standby.filter(|_| head.status == StatusCode::UNAUTHORIZED)
         && let Some(refusal) = Box::pin(standby.answer(gate, passage, &head, record)).await
@@ -218,18 +230,74 @@ async fn application(
             tracing::warn!(upstream = &*plan.name, "an upstream answered a handshake wrongly, or one that nobody sent");
             return Err(page::upstream_unavailable(visit, None));
         }
-        if let Some(upstream_side) = lease.into_tunnel() {
-            let leash = who.as_ref().map(|who| gate.ties.leash(who));
-            upgrade::tunnel(visitor_side, upstream_side, &gate.tunnels, under_way, leash);
-        }
+        open_tunnel(gate, who.as_ref(), visitor_side, lease, under_way);
         return Ok(Response::from_parts(head, Body::Empty));
     }
-    let body = Body::Upstream(UpstreamBody::new(lease, grpc, under_way));
-    let body = match who {
+    let body = tied(gate, who.as_ref(), Body::Upstream(UpstreamBody::new(lease, grpc, under_way)));
+    Ok(Response::from_parts(head, body))
+}
+
+/// A body that ends when the session of whoever gets it does.
+fn tied(gate: &Gate, who: Option<&Rc<Recognised>>, body: Body) -> Body {
+    match who {
         Some(who) => body.tied(gate.ties.leash(who)),
         None => body,
-    };
-    Ok(Response::from_parts(head, body))
+    }
+}
+
+/// Both sides have agreed to speak something else from now on.
+fn open_tunnel(
+    gate: &Gate,
+    who: Option<&Rc<Recognised>>,
+    visitor_side: VisitorSide,
+    lease: Lease<RequestBody>,
+    under_way: Option<Counted>,
+) {
+    if let Some(upstream_side) = lease.into_tunnel() {
+        let tie = who.map(|who| gate.ties.leash(who));
+        upgrade::tunnel(visitor_side, upstream_side, &gate.tunnels, under_way, tie);
+    }
+}
+
+/// What it takes to send a request once more: its head as it came, and its body, of which the beginning is kept from now on.
+struct Spare {
+    parts: Parts,
+    body: RequestBody,
+    target: PathAndQuery,
+}
+
+fn spare(parts: &Parts, body: &mut RequestBody, target: &PathAndQuery) -> Box<Spare> {
+    let kept = std::mem::replace(body, RequestBody::empty()).keeping();
+    let again = kept.again();
+    *body = kept;
+    // Not its extensions: they belong to the visitor's connection.
+    let mut copy = http::Request::new(()).into_parts().0;
+    copy.method.clone_from(&parts.method);
+    copy.uri.clone_from(&parts.uri);
+    copy.version = parts.version;
+    copy.headers.clone_from(&parts.headers);
+    Box::new(Spare { parts: copy, body: again, target: target.clone() })
+}
+
+/// The upstream's answer, or one of ours in its place.
+type Answered = Result<Response<Body>, Response<Body>>;
+
+/// Sends a request once more, with new tokens. On the heap, for it holds the whole way to the upstream again.
+fn once_more<'a>(
+    gate: &'a Gate,
+    passage: Passage<'a>,
+    plan: &'a UpstreamPlan,
+    upstream: &'a Upstream,
+    (spare, visitor_side): (Box<Spare>, VisitorSide),
+    record: &'a mut Record,
+) -> Pin<Box<dyn Future<Output = Answered> + 'a>> {
+    Box::pin(async move {
+        tracing::info!(upstream = &*plan.name, "an upstream refused a token; trying once more with a new one");
+        record.recognised(passage.who.as_ref());
+        let Spare { parts, body, target } = *spare;
+        let load = Load { parts, body, visitor_side, target, may_repeat: false };
+        application(gate, &passage, plan, upstream, load, record).await
+    })
 }
 
 /// What the request takes along to prove who asks. `Err` is an answer of ours in its place.
@@ -250,6 +318,7 @@ async fn gather(
             Box::pin(refuse::sign_in_again(site, passage.admitted, passage.route, &wanted::NOTHING, parts)).await
         }
         Lacking::Caller { acceptance, denial } => denial.answer(acceptance, &passage.admitted.visit),
+        Lacking::Later => unavailable(&passage.admitted.visit),
         Lacking::Token => token_unavailable(passage, parts),
     })
 }
@@ -278,6 +347,8 @@ pub fn token_unavailable(passage: &Passage<'_>, parts: &Parts) -> Response<Body>
 pub enum Lacking<'a> {
     /// A new sign-in.
     SignIn,
+    /// The refresh of the session's tokens, as soon as the provider can be asked: no sign-in brings one sooner.
+    Later,
     /// Another token of the caller, whose own can't stand for the one that the upstream asks for.
     Caller {
         /// What the route takes.
@@ -329,8 +400,9 @@ fn with_slash(admitted: &Admitted) -> String {
     admitted.visit.site.at(&format!("{}/{query}", admitted.path.sent()))
 }
 
-/// No token for the upstream. A new sign-in mends a token that has ended, and a provider that wants to see the person, and only that; one
-/// that were no better as soon as it came would have the browser go round in circles. A bearer caller can bring another token at once.
+/// No token for the upstream. A refresh brings a new one as soon as the provider can be asked. Else a new sign-in mends a token that has
+/// ended, and a provider that wants to see the person, and only that; one that were no better as soon as it came would have the browser
+/// go round in circles. A bearer caller can bring another token at once.
 pub(super) fn lacking<'a>(
     passage: &Passage<'a>,
     plan: &UpstreamPlan,
@@ -350,6 +422,9 @@ pub(super) fn lacking<'a>(
             "an application asks for a token that a caller's own can't stand for"
         );
         return Lacking::Caller { acceptance, denial: Box::new(Denial::of_no_use(problem)) };
+    }
+    if matches!(error, NoPapers::Problem(TokenProblem::Expired)) && renewal::comes_later(passage) {
+        return Lacking::Later;
     }
     let age = who
         .as_ref()

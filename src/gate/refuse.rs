@@ -160,7 +160,11 @@ pub fn lead_to_sign_in(
 fn cleared(site: &Site, credential: &Credential, parts: &Parts, response: Response<Body>) -> Response<Body> {
     match credential {
         Credential::Broken(_) => page::with_cookies(response, site.sessions.clear(&parts.headers)),
-        Credential::Absent | Credential::Unknown | Credential::Session(_) | Credential::Bearer(_) => response,
+        Credential::Absent
+        | Credential::Unknown
+        | Credential::Over
+        | Credential::Session(_)
+        | Credential::Bearer(_) => response,
     }
 }
 

@@ -6,11 +6,11 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::bearer::DPOP;
-use super::credential;
 use super::handle::Gate;
 use super::pass::{Lacking, Passage, collect, lacking, target};
 use super::plan::UpstreamPlan;
 use super::record::Record;
+use super::renewal;
 use crate::forward::request_out::Authorization;
 use crate::http::cookie_scan;
 use crate::net::ready::ReadyHeaders;
@@ -61,7 +61,7 @@ impl Gate {
             return Err(Unvouched::OddPath);
         }
         let site = &self.plan.site;
-        let renewal = who.as_ref().and_then(|who| credential::renewal(who, &parts.headers, *now));
+        let renewal = who.as_ref().and_then(|who| renewal::renewal(who, route, &parts.headers, *now));
         let papers = collect(self, passage, upstream, parts)
             .await
             .map_err(|error| Unvouched::Lacking(lacking(passage, upstream, &error, record)))?;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::{behind, key_watch, secret_watch, stored};
 use crate::base::clock::Clock;
 use crate::base::office::Office;
-use crate::config::settings::{ProviderSettings, Settings};
+use crate::base::random::{self, NoRandomness};
+use crate::config::settings::{ProviderSettings, SessionSettings, Settings};
 use crate::endpoint::pace::Pace;
 use crate::endpoint::site::{Offer, Site};
 use crate::gate::bearer::BearerPlan;
@@ -30,6 +31,8 @@ use crate::session::ended::EndedSessions;
 use crate::session::flow::{FlowCookies, UsedFlows};
 use crate::session::key_desk::KeyDesk;
 use crate::session::model::Lifetimes;
+use crate::session::refresh::refreshes::Refreshes;
+use crate::session::refresh::schedule::Schedule;
 use crate::session::store::StoreSetup;
 use crate::token::plan::{Bearer, TokenPlanError};
 use crate::token::signer::{Signer, SignerError};
@@ -76,6 +79,9 @@ pub enum PlanError {
     /// A URL has no host, or one that can't stand in a header.
     #[error("`{0}` names no host that can be used")]
     Url(String),
+    /// The system gives no random numbers.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
     /// The proxy variables of the environment can't be read.
     #[error(transparent)]
     Proxy(#[from] ProxyFault),
@@ -167,12 +173,20 @@ fn site(settings: &Settings, upstreams: &[UpstreamPlan], office: &Office) -> Res
         ended,
         front_channel: Pace::default(),
         key_desk,
+        refreshes: refreshes(session)?,
         lifetimes: Lifetimes { idle: session.idle, absolute: session.lifetime },
         signer,
         key_paths: key_paths(settings)?,
         return_to_origins: settings.return_to_origins.clone(),
         cookie_name: session.cookie_name.clone(),
     })
+}
+
+/// Each process has a seed of its own, so that gateways which share nothing refresh at different moments.
+fn refreshes(session: &SessionSettings) -> Result<Arc<Refreshes>, NoRandomness> {
+    let seed = u64::from_be_bytes(random::bytes()?);
+    let schedule = Schedule::new(session.refresh_ahead, session.idle, seed);
+    Ok(Refreshes::new(schedule, session.refresh_grace, session.lifetime))
 }
 
 fn bearer(settings: &Settings, office: &Office) -> Result<Option<BearerPlan>, PlanError> {

@@ -30,6 +30,11 @@ pub(crate) struct Scene {
 
 /// The provider of a scene, before there is a gateway.
 pub(crate) fn provider() -> Provider {
+    provider_with(ProviderOptions::default())
+}
+
+/// The same with other options; its clients and its signatures are a scene's.
+pub(crate) fn provider_with(options: ProviderOptions) -> Provider {
     Provider::start_with(ProviderOptions {
         clients: vec![Client {
             redirects: Redirects::LoopbackOr(vec![HTTPS.to_owned()]),
@@ -37,7 +42,7 @@ pub(crate) fn provider() -> Provider {
             ..Client::development(CLIENT_ID, CLIENT_SECRET)
         }],
         signing: SigningAlgorithm::Es256,
-        ..ProviderOptions::default()
+        ..options
     })
 }
 
@@ -58,9 +63,18 @@ impl Scene {
         provider: Provider,
         dress: impl FnOnce(GatewayConfig) -> GatewayConfig,
     ) -> Self {
+        Self::with_upstream(config, provider, |config, _| dress(config))
+    }
+
+    /// The same; `dress` is told the address of the upstream, for further ways to it.
+    pub(crate) fn with_upstream(
+        config: GatewayConfig,
+        provider: Provider,
+        dress: impl FnOnce(GatewayConfig, &str) -> GatewayConfig,
+    ) -> Self {
         let upstream = Upstream::start();
         let config = config.client(provider.issuer(), CLIENT_ID, CLIENT_SECRET).upstream("app", &upstream.url());
-        let config = dress(config);
+        let config = dress(config, &upstream.url());
         let public_url = config.public_url().to_owned();
         Self { gateway: config.start(), upstream, provider, public_url }
     }

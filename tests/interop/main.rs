@@ -19,4 +19,5 @@ mod front_nginx;
 mod grpc;
 mod http2_conformance;
 mod oidc_provider;
+mod refresh;
 mod websocket;

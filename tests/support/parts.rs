@@ -116,6 +116,11 @@ impl OidcProvider {
 
     /// Starts it for a gateway at `public_url`.
     pub fn start(public_url: &str) -> Self {
+        Self::start_with(public_url, &[])
+    }
+
+    /// The same with further variables; see its `server.mjs`.
+    pub fn start_with(public_url: &str, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new("node");
         command
             .arg("server.mjs")
@@ -124,7 +129,8 @@ impl OidcProvider {
             .env("CLIENT_SECRET", Self::SECRET)
             .env("REDIRECT_URI", format!("{public_url}/.auth/callback/corp"))
             .env("POST_LOGOUT_REDIRECT_URI", format!("{public_url}/.auth/signed-out"))
-            .env("BACKCHANNEL_LOGOUT_URI", format!("{public_url}/.auth/backchannel-logout/corp"));
+            .env("BACKCHANNEL_LOGOUT_URI", format!("{public_url}/.auth/backchannel-logout/corp"))
+            .envs(variables.iter().copied());
         let process = Process::start("oidc-provider", &mut command);
         let issuer = process.wait_for(PATIENCE, ready_address);
         Self { process, issuer }

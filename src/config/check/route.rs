@@ -17,7 +17,7 @@ use crate::config::raw::node::{Node, Place};
 use crate::config::raw::report::{Wrong, printable};
 use crate::config::raw::table::{Table, within};
 use crate::config::settings::{
-    Allow, Conditions, PathAllowances, PathPattern, ProviderSettings, RouteSettings, SignedOut,
+    Allow, Conditions, PathAllowances, PathPattern, ProviderSettings, RouteSettings, SignedOut, TokenSettings,
 };
 
 /// The names that a route may speak of.
@@ -26,6 +26,8 @@ pub(super) struct Names<'n> {
     /// Providers, and issuers of tokens where nobody signs in.
     vouchers: Vec<&'n str>,
     upstreams: Vec<&'n str>,
+    /// Those that get no token, by their index.
+    without_token: Vec<usize>,
     /// The providers without mistakes.
     settings: Vec<&'n ProviderSettings>,
 }
@@ -43,9 +45,17 @@ impl<'n> Names<'n> {
             bearers: bearers.iter().map(|bearer| bearer.name.as_str()).collect(),
             vouchers,
             upstreams: upstreams.iter().map(|upstream| upstream.name.as_str()).collect(),
+            without_token: gets_no_token(upstreams),
             settings: providers.iter().filter_map(|provider| provider.settings.as_ref()).collect(),
         }
     }
+}
+
+fn gets_no_token(upstreams: &[upstream::Named]) -> Vec<usize> {
+    let none = |named: &upstream::Named| {
+        named.settings.as_ref().is_some_and(|settings| matches!(settings.token, TokenSettings::None))
+    };
+    upstreams.iter().enumerate().filter(|(_, named)| none(named)).map(|(index, _)| index).collect()
 }
 
 /// All of `[[routes]]`, or the one route that a config without any implies.
@@ -108,6 +118,7 @@ fn implied(root: &Table<'_>, names: &Names<'_>) -> Vec<RouteSettings> {
         allowances: PathAllowances::default(),
         body_bytes: None,
         bearer: (0..names.bearers.len()).collect(),
+        retry_unauthorized: false,
     }]
 }
 
@@ -158,6 +169,12 @@ fn route(node: &Node, names: &Names<'_>, prefix: &str, root: &Table<'_>) -> Opti
     };
     let body_bytes = table.size("body_bytes", super::site::BODY_BYTES);
     let bearer = bearer::of_route(&table, &names.bearers);
+    let retry_unauthorized = table.flag("retry_unauthorized", false);
+    if retry_unauthorized && upstream.is_some_and(|upstream| names.without_token.contains(&upstream)) {
+        let wrong = Wrong::new("`retry_unauthorized` has no effect where the upstream gets no token")
+            .note("leave it out, or give the upstream one: token = \"access_token\"");
+        root.report().warn(table.place("retry_unauthorized"), wrong);
+    }
     if allow == Some(Allow::Everyone) && matches!(signed_out, Some(SignedOut::Redirect | SignedOut::Unauthorized)) {
         let wrong = Wrong::new("`signed_out` has no effect where everyone may pass").note("leave it out");
         root.report().warn(table.place("signed_out"), wrong);
@@ -183,6 +200,7 @@ fn route(node: &Node, names: &Names<'_>, prefix: &str, root: &Table<'_>) -> Opti
         allowances,
         body_bytes,
         bearer: bearer.unwrap_or_default(),
+        retry_unauthorized,
     })
 }
 

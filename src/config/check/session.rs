@@ -42,6 +42,8 @@ pub(super) fn session(root: &Table<'_>, limits: &LimitSettings, context: &Contex
         cookie_name: cookie_name.unwrap_or_else(|| "portcullis".to_owned()),
         max_cookie_bytes,
         flow_lifetime: table.duration("flow_lifetime", "10m", ("1s", "1h")),
+        refresh_ahead: Some(table.duration("refresh_ahead", "1m", ("1s", "1h"))).filter(|_| table.has("refresh_ahead")),
+        refresh_grace: table.duration("refresh_grace", "1m", ("0s", "10m")),
     }
 }
 

@@ -19,7 +19,7 @@ pub use crate::demo::provider::control::{Control, Endpoint, Recorded};
 pub use crate::demo::provider::id_token_fault::IdTokenFault;
 pub use crate::demo::provider::misbehaviour::{AnswerFault, Edit, KeysFault, Misbehaviour, Transport};
 pub use crate::demo::provider::options::{
-    AccessTokenForm, Client, Lifetimes, Person, ProviderOptions, Redirects, SigningAlgorithm,
+    AccessTokenForm, Client, Lifetimes, Person, ProviderOptions, Redirects, RefreshTokens, SigningAlgorithm,
 };
 
 mod authorize;

@@ -23,6 +23,8 @@ pub struct ProviderOptions {
     pub signing: SigningAlgorithm,
     /// What access tokens look like.
     pub access_tokens: AccessTokenForm,
+    /// Who gets refresh tokens, and how often one works.
+    pub refresh_tokens: RefreshTokens,
     /// How long things work.
     pub lifetimes: Lifetimes,
     /// Where its time comes from.
@@ -40,6 +42,7 @@ impl Default for ProviderOptions {
             people: vec![Person::alice(), Person::bob()],
             signing: SigningAlgorithm::Rs256,
             access_tokens: AccessTokenForm::Opaque,
+            refresh_tokens: RefreshTokens::default(),
             lifetimes: Lifetimes::default(),
             clock: Clock::System,
         }
@@ -185,6 +188,18 @@ pub enum AccessTokenForm {
         /// Its `aud`.
         audience: String,
     },
+}
+
+/// Who gets refresh tokens, and how often one works.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RefreshTokens {
+    /// Whether every sign-in gets one, rather than those that ask for `offline_access` (OpenID Connect Core 1.0, section 11).
+    pub always: bool,
+    /// Whether one goes on working, and no refresh brings another; else each works once (RFC 9700, section 4.14.2).
+    pub reusable: bool,
+    /// For how long after its first use one may be used again, by a client that didn't hear the answer; a later use ends all that came
+    /// of the sign-in.
+    pub leeway: Duration,
 }
 
 /// How long things work.

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::base::clock::Timestamp;
 use crate::base::random;
 use crate::base::random::NoRandomness;
-use crate::demo::provider::options::Lifetimes;
+use crate::demo::provider::options::{Lifetimes, RefreshTokens};
 
 /// Entries of one kind that are kept; when there are more, those that have ended go, then all.
 const MOST: usize = 100_000;
@@ -187,21 +187,30 @@ impl Store {
         Ok(token)
     }
 
-    /// Uses a refresh token up. One that was used before was stolen from someone, so its whole family ends
+    /// Uses a refresh token, and as a rule uses it up. One that was used before was stolen from someone, so its whole family ends
     /// (RFC 9700, section 4.14.2).
-    pub(crate) fn use_refresh(&mut self, token: &str, client_id: &str, now: Timestamp) -> Result<Grant, &'static str> {
+    pub(crate) fn use_refresh(
+        &mut self,
+        token: &str,
+        client_id: &str,
+        rules: RefreshTokens,
+        now: Timestamp,
+    ) -> Result<Grant, &'static str> {
         let entry = self.refresh.get_mut(token).ok_or("the refresh token is not known")?;
         if entry.value.client_id != client_id {
             return Err("the refresh token belongs to another client");
         }
-        if entry.used {
+        if entry.used && now >= entry.ends {
             self.revoked.insert(entry.value.family);
             return Err("the refresh token was used before");
         }
         if entry.ends <= now || self.revoked.contains(&entry.value.family) {
             return Err("the refresh token works no longer");
         }
-        entry.used = true;
+        if !rules.reusable && !entry.used {
+            entry.used = true;
+            entry.ends = now.after(rules.leeway);
+        }
         Ok(entry.value.clone())
     }
 
@@ -225,6 +234,8 @@ pub(crate) fn challenge(verifier: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_seconds(1_000_000);
@@ -276,10 +287,29 @@ mod tests {
         let mut store = Store::default();
         let grant = grant(&mut store);
         let first = store.issue_refresh(grant, &Lifetimes::default(), NOW).unwrap();
-        assert!(store.use_refresh(&first, "other", NOW).is_err());
-        let grant = store.use_refresh(&first, "app", NOW).unwrap();
+        let once = RefreshTokens::default();
+        assert!(store.use_refresh(&first, "other", once, NOW).is_err());
+        let grant = store.use_refresh(&first, "app", once, NOW).unwrap();
         let second = store.issue_refresh(grant, &Lifetimes::default(), NOW).unwrap();
-        assert!(store.use_refresh(&first, "app", NOW).is_err());
-        assert!(store.use_refresh(&second, "app", NOW).is_err());
+        assert!(store.use_refresh(&first, "app", once, NOW).is_err());
+        assert!(store.use_refresh(&second, "app", once, NOW).is_err());
+    }
+
+    #[test]
+    fn a_refresh_token_may_be_used_again_within_the_leeway_or_for_good() {
+        let mut store = Store::default();
+        let grant = grant(&mut store);
+        let leeway = RefreshTokens { leeway: Duration::from_secs(10), ..RefreshTokens::default() };
+        let after = |seconds| NOW.after(Duration::from_secs(seconds));
+        let token = store.issue_refresh(grant.clone(), &Lifetimes::default(), NOW).unwrap();
+        assert!(store.use_refresh(&token, "app", leeway, NOW).is_ok());
+        assert!(store.use_refresh(&token, "app", leeway, after(9)).is_ok());
+        assert!(store.use_refresh(&token, "app", leeway, after(10)).is_err());
+        let grant = Grant { family: store.family(), ..grant };
+        let reusable = RefreshTokens { reusable: true, ..RefreshTokens::default() };
+        let token = store.issue_refresh(grant, &Lifetimes::default(), NOW).unwrap();
+        for seconds in [0, 100, 1000] {
+            assert!(store.use_refresh(&token, "app", reusable, after(seconds)).is_ok());
+        }
     }
 }

@@ -37,7 +37,7 @@ pub(crate) async fn token(state: &Arc<State>, asked: &Asked) -> Answer {
         Ok(found) => found,
         Err(fault) => return fault.answer(),
     };
-    match tokens(state, client, grant).await {
+    match tokens(state, asked, client, grant).await {
         Ok(answer) => answer,
         Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "No token can be made.\n"),
     }
@@ -62,7 +62,7 @@ fn redeem<'a>(state: &'a State, asked: &Asked) -> Result<(&'a Client, Grant), To
         Some("refresh_token") => {
             let token = need("refresh_token")?;
             // No nonce after the first ID token (OpenID Connect Core 1.0, section 12.2).
-            let used = guard(&state.store).use_refresh(token, &client.id, now);
+            let used = guard(&state.store).use_refresh(token, &client.id, state.options.refresh_tokens, now);
             used.map(|grant| Grant { nonce: None, ..grant })
         }
         _ => {
@@ -76,7 +76,7 @@ fn redeem<'a>(state: &'a State, asked: &Asked) -> Result<(&'a Client, Grant), To
 }
 
 /// The token response (RFC 6749, section 5.1; OpenID Connect Core 1.0, section 3.1.3.3).
-async fn tokens(state: &Arc<State>, client: &Client, grant: Grant) -> std::io::Result<Answer> {
+async fn tokens(state: &Arc<State>, asked: &Asked, client: &Client, grant: Grant) -> std::io::Result<Answer> {
     let now = state.now();
     let lifetimes = &state.options.lifetimes;
     let access_token = id_token::access_token(state, &grant, now)?;
@@ -91,7 +91,9 @@ async fn tokens(state: &Arc<State>, client: &Client, grant: Grant) -> std::io::R
     {
         let mut store = guard(&state.store);
         store.keep_access(access_token, grant.clone(), lifetimes, now);
-        if grant.has("offline_access") {
+        let rules = state.options.refresh_tokens;
+        let is_first = asked.form.one("grant_type").ok().flatten() == Some("authorization_code");
+        if (rules.always || grant.has("offline_access")) && (is_first || !rules.reusable) {
             let refresh = store.issue_refresh(grant, lifetimes, now).map_err(std::io::Error::other)?;
             if let Some(response) = response.as_object_mut() {
                 response.insert("refresh_token".to_owned(), refresh.into());

@@ -129,7 +129,7 @@ async fn end(
         known.issuer == new.issuer && known.subject == new.subject
     };
     // What they have may be better than what came.
-    if site.session(visit, &parts.headers).as_ref().is_some_and(same) {
+    if site.session(visit, &parts.headers).as_deref().is_some_and(same) {
         return page;
     }
     begin(site, visit, parts, offer, signed_in, asking, page).await

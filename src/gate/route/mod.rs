@@ -42,6 +42,8 @@ pub struct Route {
     pub body_bytes: Option<u64>,
     /// Whose access tokens it takes; none's when absent, and `Authorization` is no credential of ours then.
     pub bearer: Option<Acceptance>,
+    /// Whether an upstream's 401 has the session's tokens refreshed, and the request sent once more.
+    pub retry_unauthorized: bool,
 }
 
 /// The route of another reading of a path.
@@ -132,6 +134,7 @@ impl RouteTable {
                 allowances: setting.allowances,
                 body_bytes: setting.body_bytes,
                 bearer: Acceptance::compile(setting),
+                retry_unauthorized: setting.retry_unauthorized,
             }));
         }
         Ok(table)

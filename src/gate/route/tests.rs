@@ -25,6 +25,7 @@ fn setting(host: Option<&str>, path: &str, methods: &[Method]) -> RouteSettings 
         allowances: PathAllowances::default(),
         body_bytes: None,
         bearer: Vec::new(),
+        retry_unauthorized: false,
     }
 }
 

@@ -1,4 +1,4 @@
-//! One refresh that is under way: whoever makes it holds the ticket, everyone else waits for its end.
+//! One refresh that is under way: whoever makes it holds the turn, everyone else waits for its end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,18 +34,18 @@ impl Flight {
 
 /// The right, and the duty, to make one refresh. Dropped without a word of how it went, it counts as failed.
 #[derive(Debug)]
-pub struct Ticket {
+pub struct Turn {
     pub(super) refreshes: Arc<Refreshes>,
     pub(super) session: Arc<Session>,
     pub(super) held: Option<Granted>,
     pub(super) is_forced: bool,
     pub(super) now: Timestamp,
-    /// Dropped with the ticket, which is how those who wait hear of the end.
+    /// Dropped with the turn, which is how those who wait hear of the end.
     pub(super) _ended: watch::Sender<()>,
     pub(super) is_told: bool,
 }
 
-impl Ticket {
+impl Turn {
     /// The session to refresh.
     pub const fn session(&self) -> &Arc<Session> {
         &self.session
@@ -76,7 +76,7 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for Turn {
     fn drop(&mut self) {
         if !self.is_told {
             self.refreshes.note_failed(&self.session, self.now, self.held.take());

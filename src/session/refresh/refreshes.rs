@@ -17,11 +17,13 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tokio::sync::watch;
 
-use super::flight::{Flight, Ticket};
+use super::flight::{Flight, Turn};
 use super::schedule::{Due, Schedule, is_over};
 use crate::base::clock::Timestamp;
 use crate::session::model::{Granted, Session};
 
+/// The version that the browser has of a session that lives in a store: it has none that could be old.
+pub const NOT_IN_THE_BROWSER: u32 = u32::MAX;
 /// The most that is remembered of refreshed sessions, in bytes.
 const WEIGHT: u64 = 64 * 1024 * 1024;
 /// How long a session that an older text stands for is served before it is looked at again.
@@ -58,6 +60,8 @@ struct Track {
     shown: Option<Timestamp>,
     /// Texts of lower versions are no sessions any more.
     least: u32,
+    /// The provider refused to refresh the text of this version: until a newer one is shown, the session is over.
+    refused: Option<u32>,
     failure: Option<Failure>,
 }
 
@@ -97,7 +101,7 @@ pub enum Boarding {
     /// Somebody makes it.
     UnderWay(Flight),
     /// The caller is to make it.
-    Yours(Ticket, Flight),
+    Yours(Turn, Flight),
 }
 
 /// What a call for a refresh in any case finds.
@@ -179,8 +183,8 @@ impl Refreshes {
         }
         let pause = failure.map(|failure| failure.until).filter(|until| now < *until);
         if let (Some(_), None) = (due, pause) {
-            let (ticket, flight) = self.ticket(&mut desk, &current, failure, now, false);
-            return Look::Use(Standing { newer, look_again: soon, boarding: Some(Boarding::Yours(ticket, flight)) });
+            let (turn, flight) = self.turn(&mut desk, &current, failure, now, false);
+            return Look::Use(Standing { newer, look_again: soon, boarding: Some(Boarding::Yours(turn, flight)) });
         }
         let at = pause.or_else(|| self.schedule.due(&current).map(|due| due.at));
         Look::Use(Standing { look_again: after_all(&current, carried, now, at), newer, boarding: None })
@@ -205,8 +209,8 @@ impl Refreshes {
         if failure.is_some_and(|failure| now < failure.until) {
             return Forced::TooSoon;
         }
-        let (ticket, flight) = self.ticket(&mut desk, session, failure, now, true);
-        Forced::Boarding(Boarding::Yours(ticket, flight))
+        let (turn, flight) = self.turn(&mut desk, session, failure, now, true);
+        Forced::Boarding(Boarding::Yours(turn, flight))
     }
 
     /// The text of the session that counts now: `session` itself, or a newer one. `None` when it is over.
@@ -223,18 +227,18 @@ impl Refreshes {
         self.desk().flights.contains_key(id)
     }
 
-    fn ticket(
+    fn turn(
         self: &Arc<Self>,
         desk: &mut Desk,
         session: &Arc<Session>,
         failure: Option<&Failure>,
         now: Timestamp,
         is_forced: bool,
-    ) -> (Ticket, Flight) {
+    ) -> (Turn, Flight) {
         let (ended, waiting) = watch::channel(());
         desk.flights.insert(session.id, waiting.clone());
         let held = failure.and_then(|failure| failure.held.clone());
-        let ticket = Ticket {
+        let turn = Turn {
             refreshes: Arc::clone(self),
             session: Arc::clone(session),
             held,
@@ -243,7 +247,7 @@ impl Refreshes {
             _ended: ended,
             is_told: false,
         };
-        (ticket, Flight::new(waiting, failure.is_none()))
+        (turn, Flight::new(waiting, failure.is_none()))
     }
 
     /// What becomes of a text of version `carried`, for which the caller has `session`.
@@ -252,7 +256,10 @@ impl Refreshes {
         if carried < track.least {
             return State::Over;
         }
-        let Some(newest) = &track.newest else { return State::Current(None) };
+        let Some(newest) = &track.newest else {
+            let is_refused = track.refused.is_some_and(|refused| carried <= refused);
+            return if is_refused { State::Over } else { State::Current(None) };
+        };
         if carried < newest.version && track.shown.is_some_and(|shown| now >= shown.after(self.grace)) {
             return State::Over;
         }
@@ -261,7 +268,7 @@ impl Refreshes {
 
     /// A browser shows a text: of the newest that is noted, and a newer one than was known here takes its place.
     fn note_shown(&self, track: &Track, session: &Arc<Session>, carried: u32, now: Timestamp) {
-        if session.version != carried || carried < track.least {
+        if session.version != carried || carried < track.least || track.refused >= Some(carried) {
             return;
         }
         let known = track.newest.as_ref().map_or(track.least, |newest| newest.version);
@@ -269,7 +276,7 @@ impl Refreshes {
             Some(newest) if newest.version == carried => track.shown.is_none(),
             Some(_) => carried > known,
             // A session that has no newer text than this, or of which nothing is known: others may bring an older one.
-            None => carried > track.least,
+            None => carried > track.least || track.refused.is_some(),
         };
         if !is_news {
             return;
@@ -277,14 +284,17 @@ impl Refreshes {
         let mut desk = self.desk();
         let latest = self.tracks.get(&session.id);
         let overtaken = latest.as_ref().is_some_and(|latest| {
-            latest.least > carried || latest.newest.as_ref().is_some_and(|newest| newest.version > carried)
+            latest.least > carried
+                || latest.refused >= Some(carried)
+                || latest.newest.as_ref().is_some_and(|newest| newest.version > carried)
         });
         if overtaken {
             return;
         }
         let old = latest.as_deref().unwrap_or(track);
         let failure = old.failure.clone().filter(|failure| failure.version == carried);
-        let shown = Track { newest: Some(Arc::clone(session)), shown: Some(now), least: old.least, failure };
+        let shown =
+            Track { newest: Some(Arc::clone(session)), shown: Some(now), least: old.least, refused: None, failure };
         self.tracks.insert(session.id, Arc::new(shown));
         desk.shown.push_back((now, session.id, carried));
         self.tidy(&mut desk, now);
@@ -299,7 +309,7 @@ impl Refreshes {
             _ => old.least,
         });
         let now = newest.obtained;
-        self.tracks.insert(id, Arc::new(Track { newest: Some(newest), shown: None, least, failure: None }));
+        self.tracks.insert(id, Arc::new(Track { newest: Some(newest), least, ..Track::default() }));
         self.tidy(&mut desk, now);
         drop(desk);
         if is_forced {
@@ -309,8 +319,13 @@ impl Refreshes {
 
     pub(super) fn note_refused(&self, session: &Session) {
         let _desk = self.desk();
-        let least = session.version.saturating_add(1);
-        self.tracks.insert(session.id, Arc::new(Track { least, ..Track::default() }));
+        let old = self.tracks.get(&session.id).as_deref().cloned().unwrap_or_default();
+        // Another gateway was faster, and the browser has shown meanwhile what it got.
+        if old.newest.is_some_and(|newest| newest.version > session.version) {
+            return;
+        }
+        let refused = Some(session.version);
+        self.tracks.insert(session.id, Arc::new(Track { least: old.least, refused, ..Track::default() }));
         self.epoch.fetch_add(1, Ordering::Release);
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::model::{Granted, Session};
 use super::super::tests::sample;
-use super::flight::Ticket;
+use super::flight::Turn;
 use super::refreshes::{Boarding, Forced, Look, Refreshes, Standing};
 use super::schedule::Schedule;
 use crate::base::clock::Timestamp;
@@ -37,10 +37,10 @@ fn look(refreshes: &Arc<Refreshes>, session: &Arc<Session>, seconds: u64) -> Opt
     }
 }
 
-fn board(refreshes: &Arc<Refreshes>, session: &Arc<Session>, seconds: u64) -> Ticket {
+fn board(refreshes: &Arc<Refreshes>, session: &Arc<Session>, seconds: u64) -> Turn {
     match look(refreshes, session, seconds).unwrap().boarding {
-        Some(Boarding::Yours(ticket, _)) => ticket,
-        other => panic!("no ticket but {other:?}"),
+        Some(Boarding::Yours(turn, _)) => turn,
+        other => panic!("no turn but {other:?}"),
     }
 }
 
@@ -54,7 +54,7 @@ fn a_session_is_left_alone_until_it_is_due_and_then_one_caller_makes_the_refresh
     let standing = look(&refreshes, &first, 79).unwrap();
     assert!(standing.boarding.is_none() && standing.newer.is_none());
     assert_eq!(standing.look_again, at(80));
-    let ticket = board(&refreshes, &first, 80);
+    let turn = board(&refreshes, &first, 80);
     for seconds in [80, 85, 120] {
         let standing = look(&refreshes, &first, seconds).unwrap();
         assert!(matches!(standing.boarding, Some(Boarding::UnderWay(ref flight)) if flight.is_first()));
@@ -62,7 +62,7 @@ fn a_session_is_left_alone_until_it_is_due_and_then_one_caller_makes_the_refresh
     assert!(refreshes.is_under_way(&first.id));
     let other = Arc::new(Session { id: [8; 16], ..(*first).clone() });
     assert!(matches!(look(&refreshes, &other, 90).unwrap().boarding, Some(Boarding::Yours(..))));
-    ticket.landed(text(1, 80));
+    turn.landed(text(1, 80));
     assert!(!refreshes.is_under_way(&first.id));
     assert_eq!(newer(&refreshes, &first, 81), Some(1));
 }
@@ -70,14 +70,14 @@ fn a_session_is_left_alone_until_it_is_due_and_then_one_caller_makes_the_refresh
 #[tokio::test]
 async fn those_who_wait_hear_of_the_end_after_what_came_of_it_is_known() {
     let (refreshes, first) = (refreshes(), text(0, 0));
-    let ticket = board(&refreshes, &first, 100);
+    let turn = board(&refreshes, &first, 100);
     let Some(Boarding::UnderWay(flight)) = look(&refreshes, &first, 100).unwrap().boarding else {
         panic!("not under way")
     };
     assert!(!flight.clone().landed(Duration::from_millis(20)).await, "it has not ended yet");
     let waiting = tokio::spawn(flight.landed(Duration::from_secs(10)));
     tokio::task::yield_now().await;
-    ticket.landed(text(1, 100));
+    turn.landed(text(1, 100));
     assert!(waiting.await.unwrap());
     assert_eq!(newer(&refreshes, &first, 100), Some(1));
 }
@@ -105,11 +105,11 @@ fn an_older_text_leads_to_the_newest_over_several_refreshes() {
     let (refreshes, first) = (refreshes(), text(0, 0));
     board(&refreshes, &first, 80).landed(text(1, 80));
     let Look::Use(standing) = refreshes.look(&text(1, 80), 0, at(160)) else { panic!("over") };
-    let Some(Boarding::Yours(ticket, _)) = standing.boarding else {
+    let Some(Boarding::Yours(turn, _)) = standing.boarding else {
         panic!("the newest is due, whoever brings the old one")
     };
-    assert_eq!(ticket.session().version, 1, "the newest refresh token is used");
-    ticket.landed(text(2, 160));
+    assert_eq!(turn.session().version, 1, "the newest refresh token is used");
+    turn.landed(text(2, 160));
     assert_eq!(newer(&refreshes, &first, 161), Some(2));
     assert_eq!(newer(&refreshes, &text(1, 80), 161), Some(2));
 }
@@ -134,6 +134,14 @@ fn a_refused_session_is_over_and_a_newer_text_of_it_is_not() {
     assert!(matches!(refreshes.force(&first, at(81)), Forced::Over));
     // Another gateway was faster with the refresh token, and the browser has what it got.
     assert_eq!(newer(&refreshes, &text(1, 80), 81), Some(1));
+    assert_eq!(newer(&refreshes, &first, 82), Some(1), "what was under way is served by the newer text");
+    assert_eq!(newer(&refreshes, &first, 81 + GRACE), None);
+    // A refusal of the old text that comes late does not end the newer one.
+    let (late, second) = (self::refreshes(), text(1, 80));
+    let turn = board(&late, &first, 80);
+    look(&late, &second, 81);
+    turn.refused();
+    assert_eq!(newer(&late, &second, 82), Some(1));
 }
 
 #[test]
@@ -150,11 +158,11 @@ fn a_failure_is_followed_by_growing_pauses_in_which_the_session_goes_on() {
         now += pauses.last().unwrap();
     }
     assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
-    let Some(Boarding::Yours(ticket, flight)) = look(&refreshes, &first, now).unwrap().boarding else {
-        panic!("no ticket")
+    let Some(Boarding::Yours(turn, flight)) = look(&refreshes, &first, now).unwrap().boarding else {
+        panic!("no turn")
     };
     assert!(!flight.is_first());
-    ticket.landed(text(1, now));
+    turn.landed(text(1, now));
     assert!(board(&refreshes, &text(1, now), now + 80).take_held().is_none());
 }
 
@@ -171,7 +179,7 @@ fn what_came_and_could_not_be_verified_is_handed_to_the_next_try() {
     };
     board(&refreshes, &first, 80).failed(at(80), Some(granted.clone()));
     assert_eq!(board(&refreshes, &first, 81).take_held(), Some(granted.clone()));
-    // The ticket was dropped without a word, as by a panic. What was taken from it is lost, and the pause is kept.
+    // The turn was dropped without a word, as by a panic. What was taken from it is lost, and the pause is kept.
     assert!(look(&refreshes, &first, 81).unwrap().boarding.is_none());
     assert!(!format!("{granted:?}").contains("canary"));
 }
@@ -180,9 +188,9 @@ fn what_came_and_could_not_be_verified_is_handed_to_the_next_try() {
 fn a_forced_refresh_is_single_too_and_tells_every_worker() {
     let (refreshes, first) = (refreshes(), text(0, 0));
     let epoch = refreshes.epoch();
-    let Forced::Boarding(Boarding::Yours(ticket, _)) = refreshes.force(&first, at(5)) else { panic!("no ticket") };
+    let Forced::Boarding(Boarding::Yours(turn, _)) = refreshes.force(&first, at(5)) else { panic!("no turn") };
     assert!(matches!(refreshes.force(&first, at(5)), Forced::Boarding(Boarding::UnderWay(_))));
-    ticket.landed(text(1, 5));
+    turn.landed(text(1, 5));
     assert!(refreshes.epoch() > epoch);
     let Forced::Newer(found) = refreshes.force(&first, at(6)) else { panic!("the refresh was made already") };
     assert_eq!(found.version, 1);

@@ -205,16 +205,24 @@ impl Store {
     /// When the store can't be asked. The lock may have been taken, and then ends with its life.
     pub async fn try_lock(&self, name: &RecordKey, life: Duration) -> Result<Option<Lock>, StoreFault> {
         let holder = random::bytes::<16>().map_err(|cause| StoreFault::away(cause.to_string()))?;
-        let taken = self
-            .guarded(Box::pin(async {
-                match &self.shared.backend {
-                    Backend::Redis(redis) => redis.lock(name, &holder, life).await,
-                    Backend::Sqlite(sqlite) => sqlite.lock(name, &holder, life).await,
-                    Backend::Postgres(postgres) => postgres.lock(name, &holder, life).await,
-                }
-            }))
-            .await?;
-        Ok(taken.then_some(Lock { name: *name, holder }))
+        let lock = Lock { name: *name, holder };
+        Ok(self.lengthen(&lock, life).await?.then_some(lock))
+    }
+
+    /// Lets a lock live for `life` from now on, also one that has ended and that nobody else has taken. Whether the caller has it.
+    ///
+    /// # Errors
+    /// When the store can't be asked.
+    pub async fn lengthen(&self, lock: &Lock, life: Duration) -> Result<bool, StoreFault> {
+        let Lock { name, holder } = lock;
+        self.guarded(Box::pin(async {
+            match &self.shared.backend {
+                Backend::Redis(redis) => redis.lock(name, holder, life).await,
+                Backend::Sqlite(sqlite) => sqlite.lock(name, holder, life).await,
+                Backend::Postgres(postgres) => postgres.lock(name, holder, life).await,
+            }
+        }))
+        .await
     }
 
     /// Gives a lock back. One that has ended meanwhile, and that another holder has now, is left alone.

@@ -7,6 +7,7 @@
 //!    and never for a session that was ended.
 //! 5. Of two texts of one session the one with the higher version counts; whoever comes second finds that out, and takes it.
 
+mod alone;
 mod kept;
 mod outbox;
 mod watch;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+pub use self::alone::{Chance, Hold, Keeper, Place};
 pub use self::kept::Kept;
 pub use self::watch::watch;
 

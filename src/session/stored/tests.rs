@@ -9,22 +9,22 @@ use crate::session::ended::Mark;
 use crate::session::store::tests::{settings_in, store_in};
 use crate::session::tests::sample;
 
-const HOST: &str = "app.example.com";
+pub(super) const HOST: &str = "app.example.com";
 const FRESH: Duration = Duration::from_secs(5);
 const KEEP: Duration = Duration::from_mins(10);
 
-struct Desk {
+pub(super) struct Desk {
     folder: TempDir,
     clock: Clock,
 }
 
 impl Desk {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap(), clock: Clock::manual(sample().created.seconds()) }
     }
 
     /// A gateway on the store of this desk.
-    fn gateway(&self) -> StoredSessions {
+    pub(super) fn gateway(&self) -> StoredSessions {
         let mut settings = settings_in(&self.folder);
         settings.fresh_for = FRESH;
         settings.keep_for = KEEP;
@@ -43,7 +43,7 @@ impl Desk {
     }
 
     /// The store is away: whatever is there now is no database.
-    fn break_store(&self) -> Vec<Vec<u8>> {
+    pub(super) fn break_store(&self) -> Vec<Vec<u8>> {
         let kept = ["", "-wal", "-shm"].map(|ending| {
             let path = format!("{}{ending}", self.database().display());
             let bytes = std::fs::read(&path).unwrap_or_default();
@@ -55,7 +55,7 @@ impl Desk {
     }
 }
 
-fn session() -> Arc<Session> {
+pub(super) fn session() -> Arc<Session> {
     Arc::new(Session { version: 1, ..sample() })
 }
 

@@ -80,6 +80,8 @@ pub(super) fn settings() -> SessionSettings {
         cookie_name: "portcullis".to_owned(),
         max_cookie_bytes: 16 * 1024,
         flow_lifetime: Duration::from_mins(10),
+        refresh_ahead: None,
+        refresh_grace: Duration::from_mins(1),
     }
 }
 

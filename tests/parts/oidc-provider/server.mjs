@@ -7,6 +7,10 @@
 //   BACKCHANNEL_LOGOUT_URI          where it is told that a session has ended; nobody is told when absent
 //   ISSUER_HOST                     the host in the issuer, 127.0.0.1 when absent
 //   CLAIMS_IN_ID_TOKEN              "yes" puts the claims of the scopes into the ID token; UserInfo alone has them otherwise
+//   ACCESS_TOKEN_SECONDS            how long access tokens last, 300 when absent
+//   REFRESH_TOKENS                  "rotating" gives one with every sign-in, each good for one use; one that is used twice ends the
+//                                   grant. Otherwise they come with the scope offline_access alone
+// It prints "granted TYPE" for each token answer.
 // Any login name signs in with any password. One line is printed when it serves: "ready http://127.0.0.1:PORT".
 
 import { createServer } from 'node:http';
@@ -51,7 +55,13 @@ function account(login) {
   };
 }
 
+const rotating = process.env.REFRESH_TOKENS === 'rotating';
+
 const configuration = {
+  ...(rotating && {
+    issueRefreshToken: async (_context, client) => client.grantTypeAllowed('refresh_token'),
+    rotateRefreshToken: () => true,
+  }),
   clients: [client],
   claims: {
     openid: ['sub'],
@@ -71,7 +81,7 @@ const configuration = {
   },
   findAccount: async (_context, id) => account(id),
   cookies: { keys: ['only-for-tests-on-loopback'] },
-  ttl: { AccessToken: 300, AuthorizationCode: 60, IdToken: 300, Interaction: 600, Session: 3600, Grant: 3600, RefreshToken: 3600 },
+  ttl: { AccessToken: Number(process.env.ACCESS_TOKEN_SECONDS ?? 300), AuthorizationCode: 60, IdToken: 300, Interaction: 600, Session: 3600, Grant: 3600, RefreshToken: 3600 },
 };
 
 // The port must be known before the issuer is, so the server listens first and gets its handler after.
@@ -87,6 +97,7 @@ server.listen(0, '127.0.0.1', () => {
   for (const event of ['backchannel.success', 'refresh_token.destroyed', 'access_token.destroyed', 'grant.revoked']) {
     provider.on(event, () => console.error(event));
   }
+  provider.on('grant.success', (context) => console.log(`granted ${context.oidc.params.grant_type}`));
   server.on('request', provider.callback());
   console.log(`ready ${issuer}`);
 });
