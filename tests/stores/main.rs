@@ -20,5 +20,6 @@ mod load;
 mod outage;
 mod postgres;
 mod redis;
+mod refresh;
 mod scene;
 mod settings;

@@ -31,6 +31,11 @@ impl Scene {
 
     /// So many gateways with these lines in `[session]`.
     pub(crate) fn with(count: usize, lines: &[&str]) -> Self {
+        Self::of(ProviderOptions::default(), count, lines)
+    }
+
+    /// As [`Self::with`], with a provider of these options.
+    pub(crate) fn of(options: ProviderOptions, count: usize, lines: &[&str]) -> Self {
         let provider = Provider::start_with(ProviderOptions {
             clients: vec![portcullis::demo::provider::Client {
                 redirects: portcullis::demo::provider::Redirects::LoopbackOr(vec![SITE.to_owned()]),
@@ -38,7 +43,7 @@ impl Scene {
                 ..portcullis::demo::provider::Client::development(CLIENT_ID, CLIENT_SECRET)
             }],
             signing: SigningAlgorithm::Es256,
-            ..ProviderOptions::default()
+            ..options
         });
         let lines = lines.iter().map(|line| (*line).to_owned()).collect();
         let mut scene = Self {
@@ -60,6 +65,8 @@ impl Scene {
         let mut config = GatewayConfig::new(SITE)
             .client(self.provider.issuer(), CLIENT_ID, CLIENT_SECRET)
             .upstream("app", &self.upstream.url())
+            .raw(&format!("[upstreams.api]\nurl = {:?}\ntoken = \"access_token\"", self.upstream.url()))
+            .route("/api/*", "\"signed-in\"", "api")
             .top("workers = 2")
             .route("/*", "\"signed-in\"", "app")
             .route("/open", "\"everyone\"", "app");

@@ -1,0 +1,155 @@
+//! Tokens that are refreshed while two gateways share a store: once over both, and with a gateway that dies in the middle of it.
+
+use std::thread;
+use std::time::Duration;
+
+use portcullis::demo::provider::{Endpoint, Lifetimes, ProviderOptions, RefreshTokens, Transport};
+
+use crate::postgres::Postgres;
+use crate::redis::{Redis, until};
+use crate::scene::{SITE, Scene, cookies};
+use crate::support::client::{Client, Response};
+use crate::support::parts::{Part, are_there};
+use crate::support::pause;
+
+/// How long an access token lasts.
+const LIFE: Duration = Duration::from_secs(6);
+const REFRESHED: &str = "the tokens of a session were refreshed";
+
+/// Every sign-in gets a refresh token; each works once, or a little longer where there is `leeway`.
+fn scene(store: &str, leeway: Duration) -> Scene {
+    let options = ProviderOptions {
+        refresh_tokens: RefreshTokens { always: true, reusable: false, leeway },
+        lifetimes: Lifetimes { access_token: LIFE, ..Lifetimes::default() },
+        ..ProviderOptions::default()
+    };
+    Scene::of(options, 2, &[&format!("store = {store}"), "refresh_ahead = \"2s\""])
+}
+
+fn refreshes(scene: &Scene) -> usize {
+    let asked = scene.provider.control().requests(Endpoint::Token);
+    asked.iter().filter(|request| request.parameter("grant_type") == Some("refresh_token")).count()
+}
+
+/// What the upstream was given as tokens, the same ones once.
+fn tokens(scene: &Scene) -> Vec<String> {
+    let requests = scene.upstream.requests();
+    let given = |request: &crate::support::upstream::Recorded| request.header("authorization").map(str::to_owned);
+    let mut tokens: Vec<String> = requests.iter().filter_map(given).collect();
+    tokens.sort_unstable();
+    tokens.dedup();
+    tokens
+}
+
+fn ask(url: &str, cookie: &str) -> Response {
+    let host = SITE.split_once("://").expect("it has a scheme").1;
+    let request = Client::new(url).named(host).get("/api/x").header("Cookie", cookie).header("Accept", "text/html");
+    request.header("Sec-Fetch-Mode", "navigate").send()
+}
+
+/// So many requests at each gateway at once.
+fn at_once(scene: &Scene, count: usize, cookie: &str) -> Vec<u16> {
+    let urls = scene.gateways.iter().flat_map(|gateway| std::iter::repeat_n(gateway.url().to_owned(), count));
+    let threads: Vec<_> = urls
+        .map(|url| {
+            let cookie = cookie.to_owned();
+            thread::spawn(move || ask(&url, &cookie).status)
+        })
+        .collect();
+    threads.into_iter().map(|thread| thread.join().expect("an answer comes")).collect()
+}
+
+fn logs(scene: &Scene) -> String {
+    scene.gateways.iter().map(crate::support::gateway::Gateway::logs).collect::<Vec<_>>().join("\n--\n")
+}
+
+/// Both gateways know the session, and then its token ends: once before anybody asks again, once under way.
+fn one_refresh_for_both(scene: &Scene) {
+    let browser = scene.signed_in("alice", 0);
+    let cookie = cookies(&browser);
+    assert_eq!(at_once(scene, 2, &cookie), [200; 4], "{}", logs(scene));
+    for round in 1..=3 {
+        scene.provider.control().forget();
+        scene.provider.control().always((Endpoint::Token, Transport::Slow(Duration::from_millis(400))));
+        pause(LIFE);
+        scene.upstream.forget();
+        let statuses = at_once(scene, 50, &cookie);
+        assert!(statuses.iter().all(|status| *status == 200), "round {round}: {statuses:?}\n{}", logs(scene));
+        assert_eq!(refreshes(scene), 1, "round {round}: {}", logs(scene));
+        let given = tokens(scene);
+        assert_eq!(given.len(), 1, "all of them take the new token along");
+        // Who knows nothing but the store finds the newest tokens there.
+        scene.upstream.forget();
+        let newcomer = scene.gateway();
+        assert_eq!(ask(newcomer.url(), &cookie).status, 200);
+        assert_eq!(tokens(scene), given, "round {round}: the newest tokens are what is stored");
+        assert_eq!(refreshes(scene), 1);
+    }
+}
+
+#[test]
+fn a_hundred_requests_at_two_gateways_make_one_refresh_in_a_file() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = folder.path().join("sessions.db");
+    one_refresh_for_both(&scene(&format!("\"sqlite:{}\"", path.display()), Duration::ZERO));
+}
+
+#[test]
+fn a_hundred_requests_at_two_gateways_make_one_refresh_in_redis() {
+    if !are_there("stores::refresh_in_redis", &[Part::Redis]) {
+        return;
+    }
+    let redis = Redis::start();
+    one_refresh_for_both(&scene(&format!("\"redis://127.0.0.1:{}\"", redis.port()), Duration::ZERO));
+}
+
+#[test]
+fn a_hundred_requests_at_two_gateways_make_one_refresh_in_postgres() {
+    if !are_there("stores::refresh_in_postgres", &[Part::Postgres]) {
+        return;
+    }
+    let postgres = Postgres::start();
+    one_refresh_for_both(&scene(&format!("{:?}", postgres.url()), Duration::ZERO));
+}
+
+/// A gateway that dies when the provider has answered and the store has not been told: what the other one gets, and the scene.
+fn dies_before_it_writes(leeway: Duration) -> Option<(Scene, String, u16)> {
+    if !are_there("stores::dies_before_it_writes", &[Part::Redis]) {
+        return None;
+    }
+    let redis = Redis::start();
+    let mut scene = scene(&format!("{{ url = \"redis://127.0.0.1:{}\", timeout = \"10s\" }}", redis.port()), leeway);
+    let browser = scene.signed_in("alice", 0);
+    let cookie = cookies(&browser);
+    assert_eq!(at_once(&scene, 1, &cookie), [200; 2]);
+    scene.provider.control().forget();
+    scene.provider.control().once((Endpoint::Token, Transport::Slow(Duration::from_millis(1500))));
+    pause(LIFE - Duration::from_secs(1));
+    assert_eq!(ask(scene.gateways[0].url(), &cookie).status, 200, "its token is good still");
+    until("the provider is asked", || refreshes(&scene) == 1);
+    redis.freeze();
+    assert!(scene.gateways[0].logs_come_to_hold(REFRESHED), "{}", logs(&scene));
+    scene.gateways[0].process().signal("KILL");
+    drop(scene.gateways.remove(0));
+    redis.thaw();
+    pause(Duration::from_secs(2));
+    let status = ask(scene.gateways[0].url(), &cookie).status;
+    drop(redis);
+    Some((scene, cookie, status))
+}
+
+#[test]
+fn a_gateway_that_dies_before_it_writes_costs_nothing_where_the_provider_lets_a_token_be_sent_again() {
+    let Some((scene, _, status)) = dies_before_it_writes(Duration::from_mins(1)) else { return };
+    assert_eq!(status, 200, "{}", logs(&scene));
+    assert_eq!(refreshes(&scene), 2, "the other one asked again, and was given an answer");
+}
+
+#[test]
+fn a_gateway_that_dies_before_it_writes_costs_one_clean_sign_in_elsewhere() {
+    let Some((scene, cookie, status)) = dies_before_it_writes(Duration::ZERO) else { return };
+    assert_eq!(status, 302, "{}", logs(&scene));
+    assert_eq!(refreshes(&scene), 2);
+    assert_eq!(ask(scene.gateways[0].url(), &cookie).status, 302, "and no second try with what was refused");
+    assert_eq!(refreshes(&scene), 2);
+}
