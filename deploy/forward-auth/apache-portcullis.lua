@@ -6,12 +6,18 @@ local socket = require "socket"
 -- Where Portcullis is asked.
 local PORTCULLIS = { host = "127.0.0.1", port = 8080 }
 local TIMEOUT = 10
+-- Its own endpoints there, as the first ProxyPass of apache.conf names them.
+local OWN = ("http://%s:%d/.auth/"):format(PORTCULLIS.host, PORTCULLIS.port)
 
 -- Belong to one connection, to the body that stays here, or to what Apache says itself.
 local NOT_PASSED_ON = {
   ["connection"] = true, ["keep-alive"] = true, ["proxy-connection"] = true, ["te"] = true, ["trailer"] = true,
   ["transfer-encoding"] = true, ["upgrade"] = true, ["content-length"] = true, ["expect"] = true, ["host"] = true,
   ["x-forwarded-for"] = true, ["x-forwarded-host"] = true, ["x-forwarded-proto"] = true, ["forwarded"] = true,
+}
+
+-- What a question is told by.
+local TOLD = {
   ["x-forwarded-uri"] = true, ["x-forwarded-method"] = true, ["x-original-method"] = true, ["x-original-url"] = true,
   ["x-original-uri"] = true,
 }
@@ -22,13 +28,7 @@ local NO_HEADER = {
   ["transfer-encoding"] = true,
 }
 
--- What of a no is written in another way.
-local NOT_COPIED = {
-  ["connection"] = true, ["content-length"] = true, ["content-type"] = true, ["date"] = true, ["set-cookie"] = true,
-  ["transfer-encoding"] = true,
-}
-
--- Sends the question and reads the answer: its status, its header lines, its body. HTTP/1.0 ends with the connection.
+-- Sends the question and reads the head of the answer: its status and its header lines. HTTP/1.0 ends with the connection.
 local function exchange(question)
   local wire = assert(socket.tcp())
   wire:settimeout(TIMEOUT)
@@ -45,60 +45,58 @@ local function exchange(question)
     if name then headers[#headers + 1] = { name:lower(), value } end
     line = wire:receive("*l")
   end
-  if line ~= "" then
-    wire:close()
-    return nil
-  end
-  local body = wire:receive("*a") or ""
   wire:close()
-  return status, headers, body
+  if line ~= "" then return nil end
+  return status, headers
 end
 
--- A cookie that Portcullis clears, or the one of a sign-in that begins.
-local function hand_on_cookie(r, line)
-  local key, value = line:match("^([^=;]+)=([^;]*)")
-  if not key then return end
-  local age = tonumber(line:match("[Mm]ax%-[Aa]ge=(%-?%d+)"))
-  r:set_cookie({
-    key = key, value = value, path = "/", secure = line:find("; Secure", 1, true) ~= nil, httponly = true,
-    expires = age and (age > 0 and os.time() + age or 1) or 0,
-  })
+-- A visitor who names our headers in `Connection` would have Apache take them away again.
+local function keep_what_is_set(r)
+  local upgrade = (r.headers_in["Upgrade"] or ""):lower() == "websocket"
+  r.headers_in["Connection"] = upgrade and "Upgrade" or nil
 end
 
-local function say_no(r, status, headers, body)
-  r.status = status
-  for _, line in ipairs(headers) do
-    if line[1] == "content-type" then r.content_type = line[2]
-    elseif line[1] == "set-cookie" then hand_on_cookie(r, line[2])
-    elseif not NOT_COPIED[line[1]] then r.err_headers_out[line[1]] = line[2] end
-  end
-  if r.method ~= "HEAD" then r:puts(body) end
-  return apache2.DONE
+-- Has Portcullis answer the visitor: a redirect to sign in, or a page or problem document with its status.
+local function hand_over(r, url)
+  for name in pairs(TOLD) do r.headers_in[name] = nil end
+  r.headers_in["X-Original-Method"] = r.method
+  r.headers_in["X-Original-URL"] = url
+  r.filename = "proxy:" .. OWN .. "verify/redirect"
+  r.handler = "proxy-server"
+  r.proxyreq = apache2.PROXYREQ_REVERSE
+  return apache2.OK
 end
 
 function ask(r)
-  -- The path as it came. Portcullis guards its own endpoints itself; questions are Apache's to ask.
-  local target = r.unparsed_uri
-  if target:match("^/%.auth/verify$") or target:match("^/%.auth/verify[/?]") then return 404 end
-  if target:sub(1, 7) == "/.auth/" then return apache2.OK end
+  -- What counts is where Apache sends the request, not what its path looks like. Portcullis guards its own endpoints itself, but questions
+  -- are Apache's to ask.
+  if r.filename:sub(1, 6 + #OWN) == "proxy:" .. OWN then
+    local endpoint = r.filename:sub(7 + #OWN)
+    if endpoint:match("^verify$") or endpoint:match("^verify[/?]") then return 404 end
+    return apache2.OK
+  end
 
   local host = r.headers_in["Host"]
   if not host then return 400 end
+  -- The path as it came.
+  local url = "https://" .. host .. r.unparsed_uri
   local lines = {
     "GET /.auth/verify/redirect HTTP/1.0",
     "Host: " .. host,
     "X-Original-Method: " .. r.method,
-    "X-Original-URL: https://" .. host .. target,
+    "X-Original-URL: " .. url,
     "X-Forwarded-For: " .. r.useragent_ip,
     "X-Forwarded-Proto: https",
     "X-Forwarded-Host: " .. host,
   }
   for name, value in pairs(r:headers_in_table()) do
-    if not NOT_PASSED_ON[name:lower()] then lines[#lines + 1] = name .. ": " .. value end
+    local lower = name:lower()
+    if not NOT_PASSED_ON[lower] and not TOLD[lower] then lines[#lines + 1] = name .. ": " .. value end
   end
-  local status, headers, body = exchange(table.concat(lines, "\r\n") .. "\r\n\r\n")
+  local status, headers = exchange(table.concat(lines, "\r\n") .. "\r\n\r\n")
   if not status then return 502 end
-  if status ~= 200 and status ~= 202 then return say_no(r, status, headers, body) end
+  keep_what_is_set(r)
+  if status ~= 200 and status ~= 202 then return hand_over(r, url) end
 
   -- First everything goes that the application must not see as the visitor sent it, then what it has to see is set.
   for _, line in ipairs(headers) do

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::cases::{APP, Door};
+use crate::cases::{API, APP, Door, Who};
 use crate::direct::visit;
 use crate::scene::{Scene, run};
+use crate::support::client::Client;
 use crate::support::parts::{self, Part};
 use crate::support::process::Process;
 use crate::support::tls_tunnel::Tunnel;
@@ -100,6 +101,58 @@ impl Front {
     pub(crate) fn run(&self, door: Door) {
         let url = self.tunnel.url();
         run(door, |case| visit(&self.scene, &url, case));
+        self.questions_are_the_proxys_own(&url);
+        self.a_target_with_a_host_of_its_own_is_judged_by_one_of_the_two(&url);
+    }
+
+    /// The host that the proxy serves is the host that is judged, whatever else the request names.
+    fn a_target_with_a_host_of_its_own_is_judged_by_one_of_the_two(&self, url: &str) {
+        self.scene.upstream.forget();
+        // At the other host everyone may see this.
+        let asked = Client::new(url).named(API).request("GET", "https://app.example.com/open/x").try_send();
+        let status = asked.map_or(0, |answer| answer.status);
+        assert!(status == 302 || (400..500).contains(&status) || status == 0, "{status}");
+        assert_eq!(self.scene.upstream.count(), 0);
+    }
+
+    /// The proxy comes from an address that is trusted, so what a visitor asks through it must not get to `/verify`.
+    fn questions_are_the_proxys_own(&self, url: &str) {
+        let cookie = self.scene.cookie(Who::Alice, APP).expect("alice has one");
+        for path in [
+            "/.auth/verify",
+            "/.auth/verify?x",
+            "/.auth/verify/",
+            "/.auth/verify/redirect",
+            "/.auth/%76erify",
+            "/.auth/verif%79/redirect",
+            "/.auth/x/../verify",
+            "/.auth/./verify",
+            "/.auth//verify",
+            "//.auth/verify",
+            "/.AUTH/verify",
+            "/.auth/verify;x",
+            "/.auth/verify/ext_authz/public/x",
+            "/x/../.auth/verify",
+            "/portcullis/verify",
+        ] {
+            for cookie in [Some(cookie), None] {
+                self.scene.upstream.forget();
+                let mut question = Client::new(url).named(APP).request("GET", path).headers(&[
+                    ("X-Original-Method", "GET"),
+                    ("X-Original-URL", "https://app.example.com/public/x"),
+                    ("Sec-Fetch-Mode", "cors"),
+                ]);
+                if let Some(cookie) = cookie {
+                    question = question.header("Cookie", cookie);
+                }
+                let answer = question.send();
+                let head = String::from_utf8_lossy(&answer.head.raw).to_lowercase();
+                assert!(!head.contains("x-portcullis-") && !head.contains("x-forwarded-"), "{path}: {head}");
+                // A path that is not ours may be the application's, for who may see it.
+                let is_asked = self.scene.upstream.count() == 1 && cookie.is_some();
+                assert!((400..500).contains(&answer.status) || is_asked, "{path} {}: {head}", cookie.is_some());
+            }
+        }
     }
 }
 
