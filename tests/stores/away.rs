@@ -8,7 +8,6 @@ use crate::support::parts::{Part, are_there};
 use crate::support::pause;
 
 #[test]
-#[ignore = "the return of the store is not told in time"]
 fn new_sessions_go_to_cookies_while_the_store_is_away() {
     if !are_there("stores::new_sessions_go_to_cookies", &[Part::Redis]) {
         return;
@@ -20,12 +19,14 @@ fn new_sessions_go_to_cookies_while_the_store_is_away() {
     let mut browser = scene.signed_in("alice", 0);
     assert!(cookies(&browser).len() > stored, "the session itself");
     assert_eq!(scene.status(&mut browser, 1), 200, "a cookie needs no store");
-    assert!(scene.gateways[0].logs_come_to_hold("put into cookies"), "{}", scene.gateways[0].logs());
+    let told = |what: &str| assert!(scene.gateways[0].logs_come_to_hold(what), "{what}:\n{}", scene.gateways[0].logs());
+    told("put into cookies");
+    // It has to be away for a moment: what one request meets may be a hiccup, of which nothing is told.
+    told("the session store is away; sessions seen lately go on");
     redis.restart();
     assert_eq!(scene.status(&mut browser, 1), 200);
     until("new sessions go to the store again", || cookies(&scene.signed_in("alice", 0)).len() == stored);
-    assert!(scene.gateways[0].logs().contains("the session store is away"));
-    assert!(scene.gateways[0].logs_come_to_hold("the session store is back"));
+    told("the session store is back");
 }
 
 #[test]

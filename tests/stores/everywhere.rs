@@ -96,7 +96,6 @@ fn in_redis() {
 }
 
 #[test]
-#[ignore = "the server of the test does not come up everywhere"]
 fn in_redis_over_tls_with_a_certificate_and_a_password() {
     if !are_there("stores::in_redis_over_tls", &[Part::Redis]) {
         return;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::load::{Load, Tally};
 use crate::postgres::Postgres;
-use crate::redis::{Cluster, Redis, Sentinels};
+use crate::redis::{Cluster, Redis, Sentinels, until};
 use crate::scene::{Scene, cookies};
 use crate::support::gateway::Gateway;
 use crate::support::parts::{Part, are_there};
@@ -16,7 +16,7 @@ use crate::support::pause;
 /// People who are signed in.
 const PEOPLE: usize = 12;
 /// The longest that any request may take: far less than a store that is away could make it wait.
-const SLOWEST: Duration = Duration::from_millis(900);
+const SLOWEST: Duration = Duration::from_millis(1800);
 /// What a gateway may grow by while it is under load, in KiB.
 const GROWTH: u64 = 24 * 1024;
 
@@ -33,7 +33,7 @@ struct Office {
 impl Office {
     /// People who are signed in at one of the gateways, and known to both.
     fn open(url: &str) -> Self {
-        let table = format!("{{ url = {url:?}, timeout = \"500ms\", fresh_for = \"1s\", keep_for = \"5m\" }}");
+        let table = format!("{{ url = {url:?}, timeout = \"2s\", fresh_for = \"1s\", keep_for = \"5m\" }}");
         let scene = Scene::new(&table);
         let mut sessions = Vec::new();
         for number in 0..PEOPLE {
@@ -60,7 +60,8 @@ impl Office {
         let Tally { good, bad, slowest } = load.stop();
         let logs = || self.scene.gateways.iter().map(Gateway::logs).collect::<Vec<_>>().join("\n--\n");
         assert!(bad.is_empty(), "{} of {sent} failed: {:?}\n{}", bad.len(), &bad[..bad.len().min(5)], logs());
-        assert!(good > 400, "only {good} requests were sent");
+        // 200 a second where the machine can do that; never so few that not each session was asked for again and again.
+        assert!(good > 20 * PEOPLE, "only {good} requests were sent");
         assert!(slowest < SLOWEST, "a request took {slowest:?}\n{}", logs());
         for (gateway, before) in self.scene.gateways.iter().zip(before) {
             let after = gateway.memory().resident;
@@ -69,7 +70,7 @@ impl Office {
         // A gateway that starts now knows what is in the store, and nothing else.
         let newcomer = self.scene.gateway();
         let fresh = Load::start(&[newcomer.url().to_owned()], &self.sessions);
-        pause(Duration::from_secs(1));
+        until("everybody was served by a newcomer", || fresh.sent() > 4 * PEOPLE);
         let Tally { good, bad, .. } = fresh.stop();
         assert!(bad.is_empty() && good > PEOPLE, "sessions were lost: {:?}\n{}", &bad[..bad.len().min(5)], logs());
     }
@@ -114,11 +115,29 @@ fn the_primary_dies_and_the_sentinels_fail_over() {
     office.goes_on(|| {
         sentinels.primary.kill();
         sentinels.have_failed_over();
+        sentinels.primary.restart();
+        until("the one that was the primary follows", || sentinels.primary.ask(&["ROLE"]).starts_with("slave"));
     });
 }
 
 #[test]
-#[ignore = "the cluster of the test does not form in time on a busy machine"]
+fn the_primary_is_frozen_and_the_sentinels_fail_over() {
+    if !are_there("stores::the_primary_is_frozen", &[Part::Redis]) {
+        return;
+    }
+    let sentinels = Sentinels::start();
+    let office = Office::open(&sentinels.url());
+    office.goes_on(|| {
+        sentinels.primary.freeze();
+        pause(freeze());
+        sentinels.have_failed_over();
+        // For a moment there are two that take themselves for the primary.
+        sentinels.primary.thaw();
+        until("the one that was the primary follows", || sentinels.primary.ask(&["ROLE"]).starts_with("slave"));
+    });
+}
+
+#[test]
 fn a_node_of_the_cluster_dies() {
     if !are_there("stores::a_node_of_the_cluster_dies", &[Part::Redis]) {
         return;
@@ -129,11 +148,29 @@ fn a_node_of_the_cluster_dies() {
     office.goes_on(|| {
         cluster.nodes[primary].kill();
         cluster.is_well_without(primary);
+        cluster.nodes[primary].restart();
+        cluster.is_well();
     });
 }
 
 #[test]
-#[ignore = "too few requests are answered by a newcomer on a busy machine"]
+fn a_node_of_the_cluster_is_frozen() {
+    if !are_there("stores::a_node_of_the_cluster_is_frozen", &[Part::Redis]) {
+        return;
+    }
+    let cluster = Cluster::start();
+    let office = Office::open(&cluster.url());
+    let primary = cluster.a_primary();
+    office.goes_on(|| {
+        cluster.nodes[primary].freeze();
+        pause(freeze());
+        cluster.is_well_without(primary);
+        cluster.nodes[primary].thaw();
+        cluster.is_well();
+    });
+}
+
+#[test]
 fn postgres_is_frozen_killed_and_comes_back() {
     if !are_there("stores::postgres_is_frozen", &[Part::Postgres]) {
         return;

@@ -115,7 +115,9 @@ impl Redis {
 fn launch(folder: &TempDir, arguments: &[String]) -> Process {
     let mut command = Command::new("redis-server");
     command
-        .args(["--bind", "127.0.0.1", "--save", "", "--daemonize", "no", "--dir"])
+        .args(["--bind", "127.0.0.1", "--save", "", "--daemonize", "no"])
+        // Otherwise replicas wait for five seconds for others to come before they are sent anything.
+        .args(["--repl-diskless-sync-delay", "0", "--dir"])
         .arg(folder.path())
         .args(arguments);
     Process::start("redis-server", &mut command)
@@ -247,6 +249,11 @@ impl Cluster {
         assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stdout));
         let cluster = Self { nodes };
         cluster.is_well();
+        // A replica that never had its primary's data does not take its place.
+        until("every replica has what its primary has", || {
+            let follows = |node: &&Redis| node.ask(&["INFO", "replication"]).contains("master_link_status:up");
+            cluster.nodes.iter().filter(follows).count() == 3
+        });
         cluster
     }
 

@@ -1,12 +1,13 @@
 //! A store in `PostgreSQL`.
 
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use super::fault::{StoreFault, StoreSetup};
 use super::journal::{Channel, Cursor, Entries, PAGE};
@@ -20,6 +21,9 @@ use crate::config::settings::{OutsideStore, PostgresPlace};
 const CONNECTIONS: u32 = 6;
 /// How long a connection that nobody uses is kept.
 const IDLE: Duration = Duration::from_mins(5);
+/// How long the first connection may take, in times of the bound on one exchange: a server that comes back has everybody connect at once,
+/// and what is given up and begun anew each time never comes to its end.
+const FIRST_CONNECTION: u32 = 4;
 /// Lets one gateway at a time make the tables: a number that other programs hardly use.
 const ADVISORY_LOCK: i64 = 0x706f_7274_6375_6c6c;
 
@@ -30,9 +34,12 @@ pub(super) struct PostgresStore {
     password: Option<SecretSource>,
     timeout: Duration,
     lifetime: Duration,
-    statements: Statements,
-    pool: Mutex<Option<PgPool>>,
+    statements: Arc<Statements>,
+    pool: Mutex<Option<Making>>,
 }
+
+/// Connections that are made once for all who wait for them, though each of them stop waiting.
+type Making = watch::Receiver<Option<Result<PgPool, StoreFault>>>;
 
 impl PostgresStore {
     pub(super) fn new(place: &PostgresPlace, settings: &OutsideStore, lifetime: Duration) -> Result<Self, StoreSetup> {
@@ -52,7 +59,7 @@ impl PostgresStore {
             password: settings.password.clone().or_else(|| place.password.clone()),
             timeout: settings.timeout,
             lifetime,
-            statements: Statements::new(&settings.prefix, Dialect::Postgres),
+            statements: Arc::new(Statements::new(&settings.prefix, Dialect::Postgres)),
             pool: Mutex::new(None),
         })
     }
@@ -139,50 +146,68 @@ impl PostgresStore {
         Ok(())
     }
 
-    /// Forgets the connections: nothing moves on them, and waiting for each to end would hold up whoever comes next.
+    /// Forgets the connections: nothing moves on them, and waiting for each to end would hold up whoever comes next. Those that are being
+    /// made are waited for by the next one.
     pub(super) async fn hang_up(&self) {
-        drop(self.pool.lock().await.take());
+        let mut held = self.pool.lock().await;
+        if held.as_ref().is_some_and(|making| making.borrow().is_some()) {
+            *held = None;
+        }
     }
 
     /// The connections, made at the first use, with the tables where they are missing.
     async fn pool(&self) -> Result<PgPool, StoreFault> {
-        let mut held = self.pool.lock().await;
-        if let Some(pool) = &*held {
-            return Ok(pool.clone());
-        }
+        let mut making = {
+            let mut held = self.pool.lock().await;
+            match held.as_ref().filter(|making| !matches!(*making.borrow(), Some(Err(_)))) {
+                Some(making) => making.clone(),
+                None => held.insert(self.make()?).clone(),
+            }
+        };
+        let made = making.wait_for(Option::is_some).await.ok().and_then(|made| made.clone());
+        made.unwrap_or_else(|| Err(StoreFault::away("nobody connects to it any more")))
+    }
+
+    /// Begins to connect.
+    fn make(&self) -> Result<Making, StoreFault> {
         let mut options = self.options.clone();
         if let Some(password) = &self.password {
             options = options.password(password.read()?.expose_secret());
         }
-        let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(self.timeout).idle_timeout(IDLE);
+        let bound = self.timeout.saturating_mul(FIRST_CONNECTION);
+        let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(bound).idle_timeout(IDLE);
         let pool = pool.connect_lazy_with(options);
-        self.make_tables(&pool).await.map_err(|error| fault(&error))?;
-        *held = Some(pool.clone());
-        drop(held);
-        Ok(pool)
+        let statements = Arc::clone(&self.statements);
+        let (made, making) = watch::channel(None);
+        drop(tokio::spawn(async move {
+            let result = match tokio::time::timeout(bound, make_tables(&pool, &statements)).await {
+                Ok(made) => made.map(|()| pool).map_err(|error| fault(&error)),
+                Err(_) => Err(StoreFault::Slow { bound }),
+            };
+            made.send_replace(Some(result));
+        }));
+        Ok(making)
     }
+}
 
-    /// Makes the tables, unless they are there: then we need no right to make any.
-    async fn make_tables(&self, pool: &PgPool) -> Result<(), sqlx::Error> {
-        let mut connection = pool.acquire().await?;
-        let mut missing = false;
-        for table in &self.statements.tables {
-            let there: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
-                .bind(table)
-                .fetch_one(&mut *connection)
-                .await?;
-            missing |= !there;
-        }
-        if !missing {
-            return Ok(());
-        }
-        let mut transaction = connection.begin().await?;
-        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(ADVISORY_LOCK).execute(&mut *transaction).await?;
-        for statement in &self.statements.create {
-            transaction.execute(sql(statement)).await?;
-        }
-        transaction.commit().await
+/// Makes the tables, unless they are there: then we need no right to make any.
+async fn make_tables(pool: &PgPool, statements: &Statements) -> Result<(), sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    let mut missing = false;
+    for table in &statements.tables {
+        let there: bool =
+            sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(table).fetch_one(&mut *connection).await?;
+        missing |= !there;
     }
+    if !missing {
+        return Ok(());
+    }
+    let mut transaction = connection.begin().await?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(ADVISORY_LOCK).execute(&mut *transaction).await?;
+    for statement in &statements.create {
+        transaction.execute(sql(statement)).await?;
+    }
+    transaction.commit().await
 }
 
 fn fault(error: &sqlx::Error) -> StoreFault {
