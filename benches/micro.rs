@@ -211,6 +211,8 @@ fn route(below: String, allow: Allow) -> RouteSettings {
         body_bytes: None,
         bearer: Vec::new(),
         retry_unauthorized: false,
+        cors: None,
+        csrf: None,
     }
 }
 

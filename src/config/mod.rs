@@ -20,6 +20,7 @@ mod store_settings;
 mod tests;
 pub mod token_settings;
 mod upstream_settings;
+mod web_settings;
 
 pub use problem::{Problem, Problems};
 pub use source::{LoadRequest, load, load_proving};

@@ -25,6 +25,7 @@ pub use super::upstream_settings::{
     AnswerSettings, ApplicationSettings, Balance, HealthSettings, UpstreamAddress, UpstreamKind, UpstreamProtocol,
     UpstreamSettings,
 };
+pub use super::web_settings::{CorsOrigins, CorsSettings, CsrfCheck};
 
 /// Identity header presets. What they say is data in `config/identity/`.
 pub const KNOWN_IDENTITY_PRESETS: [&str; 17] = [
@@ -331,6 +332,10 @@ pub struct RouteSettings {
     pub bearer: Vec<usize>,
     /// Whether an upstream's 401 has the session's tokens refreshed, and the request sent once more.
     pub retry_unauthorized: bool,
+    /// Which pages of other origins may read its answers; when absent, that is left to the upstream.
+    pub cors: Option<CorsSettings>,
+    /// What a request that changes something has to show; nothing when absent.
+    pub csrf: Option<CsrfCheck>,
 }
 
 /// Bounds on what visitors send.

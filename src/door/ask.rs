@@ -66,7 +66,10 @@ pub async fn ask<'g>(gate: &'g Gate, question: Question<'_>, status: StatusCode)
         Ok(overheard) => overheard,
         Err(malformed) => return Answer::Refused(Box::new(gate.refuse_malformed(&record, peer, &parts, &malformed))),
     };
-    let decided = decide(gate, &admitted, &mut parts, signed_out, &mut record).await;
+    let mut decided = decide(gate, &admitted, &mut parts, signed_out, &mut record).await;
+    if let (Err(refused), Some(sharing)) = (&mut decided, record.sharing()) {
+        sharing.write(refused.headers_mut());
+    }
     let status = decided.as_ref().map_or_else(|refused| refused.status(), |_| status);
     gate.tell(&record, &admitted.visit, (&parts.method, parts.uri.path()), status);
     match decided {
@@ -106,6 +109,7 @@ async fn decide<'g>(
         },
         Judged::Refused(Refusal::OddPath) => refuse::odd_path(visit),
         Judged::Refused(Refusal::NoRoute) => refuse::no_route(visit),
+        Judged::Refused(Refusal::Preflight(preflight)) => preflight.answer(visit, &parts.headers),
         // What the sign-in should have is no matter of the login endpoint's: it begins here.
         Judged::Refused(Refusal::SignIn { route, credential, wanted })
             if signed_out == SignedOut::AsRouted && !wanted.is_nothing() =>
@@ -121,6 +125,7 @@ async fn decide<'g>(
         }
         Judged::Refused(Refusal::Forbidden(who)) => refuse::forbidden(site, visit, who.as_deref(), parts),
         Judged::Refused(Refusal::ForeignOrigin) => refuse::foreign_origin(visit),
+        Judged::Refused(Refusal::Forged(check)) => refuse::forged(site, visit, check),
         Judged::Refused(Refusal::Bearer { acceptance, denial }) => denial.answer(acceptance, visit),
     };
     Err(Box::new(refused))

@@ -95,7 +95,13 @@ async fn decide(gate: &Gate, peer: &Peer, parts: Parts, way: Way) -> Response<Bo
     let status = if way == Way::Envoy { StatusCode::OK } else { plan.verify_status };
     let question = Question { parts, told, peer, signed_out };
     match ask(gate, question, status).await {
-        Answer::Refused(response) => *response,
+        Answer::Refused(mut response) => {
+            // A preflight that is answered: Envoy hands that on, and every other proxy would take it for a yes.
+            if way != Way::Envoy && response.status().is_success() {
+                *response.status_mut() = StatusCode::FORBIDDEN;
+            }
+            *response
+        }
         Answer::Pass(permit) => {
             let mut response = Response::new(Body::Empty);
             *response.status_mut() = status;

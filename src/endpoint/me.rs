@@ -1,4 +1,4 @@
-//! `GET /me`: who is signed in, for a front end. No tokens, no cookie values, and no longer life for the session.
+//! `GET /me`: who is signed in, for a front end, and what shows that the front end is ours. No tokens of the provider, no cookie values, and no longer life for the session.
 
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -11,6 +11,7 @@ use crate::http::body::Body;
 use crate::http::visit::Visit;
 use crate::page;
 use crate::page::answer::json as json_answer;
+use crate::session::csrf;
 use crate::session::model::Session;
 
 /// 200 with the principal and the times of the session, or 401; JSON in either case, whoever asks. 503 when the store in which the
@@ -43,6 +44,7 @@ fn describe(site: &Site, session: &Session) -> Value {
         "roles": who.roles,
         "claims": who.claims,
         "authenticated_at": session.authenticated.map(Timestamp::seconds),
+        "csrf_token": csrf::token(&site.sessions, &session.id),
         "created_at": session.created.seconds(),
         "expires_at": expires.seconds(),
         "expires_in": expires.since(now).as_secs(),
@@ -53,7 +55,7 @@ fn describe(site: &Site, session: &Session) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::endpoint::kit::{NOW, browser, cookies, get, header_of, signed_in, site, text};
+    use crate::endpoint::kit::{NOW, browser, cookies, get, header_of, session, signed_in, site, text};
 
     #[tokio::test]
     async fn tells_who_and_until_when_and_no_token() {
@@ -69,6 +71,7 @@ mod tests {
         assert!(!body.contains("TOKEN"), "{body}");
         let value: Value = serde_json::from_str(&body).unwrap();
         assert_eq!(value["sub"], "alice-1");
+        assert_eq!(value["csrf_token"], csrf::token(&site.sessions, &session().id));
         assert_eq!(value["roles"][0], "admin");
         assert_eq!(value["claims"]["team"], "red");
         assert_eq!(value["expires_at"], NOW + 8 * 3600);

@@ -47,6 +47,12 @@ pub fn source(headers: &HeaderMap, site: &SiteOrigin) -> Source {
     }
 }
 
+/// Whether the browser says that a page of the same site sent the request, of another origin perhaps (Fetch Metadata Request Headers,
+/// section 2.3).
+pub fn is_same_site(headers: &HeaderMap) -> bool {
+    matches!(single(headers, SEC_FETCH_SITE), Said::Once("same-site"))
+}
+
 /// Whether the answer is for a page's part, such as an image or a frame, rather than for a person's whole window or for
 /// a script's own call.
 pub fn is_part_of_a_page(headers: &HeaderMap) -> bool {

@@ -94,6 +94,8 @@ mod tests {
             body_bytes: None,
             bearer: None,
             retry_unauthorized: false,
+            cors: None,
+            csrf: None,
         })
     }
 

@@ -93,7 +93,13 @@ impl Gate {
         if let Some((method, uri)) = told {
             self.tell(&record, &admitted.visit, (&method, uri.path()), response.status());
         }
-        if is_call && is_refusal(&response) { page::to_grpc(&response) } else { response }
+        if is_call && is_refusal(&response) {
+            response = page::to_grpc(&response);
+        }
+        if let Some(sharing) = record.sharing() {
+            sharing.write(response.headers_mut());
+        }
+        response
     }
 
     /// Closes what sessions that are over have open.

@@ -1,6 +1,7 @@
 //! What every door asks of the gate: the route of an admitted request, who asks, and whether it may pass. Nothing is sent anywhere.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, ORIGIN, WWW_AUTHENTICATE};
 use http::request::Parts;
@@ -8,7 +9,9 @@ use http::{Method, Response, StatusCode};
 
 use super::bearer::challenge::{self, Denial};
 use super::bearer::{Acceptance, Desk};
+use super::cors::{self, Preflight};
 use super::credential::{Credential, Recognised};
+use super::csrf;
 use super::decide::{Decision, decide};
 use super::edge::Admitted;
 use super::handle::Gate;
@@ -18,6 +21,7 @@ use super::refuse;
 use super::renewal;
 use super::route::{Lookup, Other, Route};
 use crate::base::clock::Timestamp;
+use crate::config::settings::CsrfCheck;
 use crate::endpoint::refreshing::LONGEST_WAIT;
 use crate::endpoint::site::Site;
 use crate::http::body::Body;
@@ -41,6 +45,8 @@ pub enum Refusal<'a> {
     OddPath,
     /// No route is for it.
     NoRoute,
+    /// It asks in advance whether a page may send another one: that is answered here.
+    Preflight(Preflight<'a>),
     /// Somebody has to sign in first.
     SignIn {
         /// The route that asks for it.
@@ -63,6 +69,8 @@ pub enum Refusal<'a> {
     Forbidden(Option<Rc<Recognised>>),
     /// Another site's page opens a WebSocket in somebody's name.
     ForeignOrigin,
+    /// It would change something, and doesn't show that a page of ours sent it.
+    Forged(CsrfCheck),
     /// Whoever asks brought a token, and it is not taken, or not admitted.
     Bearer {
         /// What the route takes.
@@ -78,18 +86,14 @@ impl Gate {
     pub async fn judge<'a>(&'a self, admitted: &'a Admitted, parts: &Parts, record: &mut Record) -> Judged<'a> {
         let plan = &*self.plan;
         let visit = &admitted.visit;
-        let (route, also) = match plan.routes.lookup(visit.site.host(), &parts.method, &admitted.path) {
-            Lookup::Found { route, also } => (route, also),
-            Lookup::Odd => {
-                record.decided("malformed");
-                return Judged::Refused(Refusal::OddPath);
-            }
-            Lookup::Nothing => {
-                record.decided("no_route");
-                return Judged::Refused(Refusal::NoRoute);
-            }
+        let (route, also) = match self.route(admitted, parts, record) {
+            Ok(found) => found,
+            Err(refusal) => return Judged::Refused(refusal),
         };
         record.routed(route);
+        if route.cors.is_some() {
+            record.shared(cors::sharing(route, &also, &parts.headers));
+        }
         let credential = match self.credential(route, &also, admitted, parts, plan.site.clock.now()).await {
             Ok(credential) => credential,
             Err((acceptance, denial)) => {
@@ -122,15 +126,15 @@ impl Gate {
             return Judged::Refused(Refusal::Bearer { acceptance, denial: Box::new(denial) });
         }
         match decision {
-            Decision::Pass | Decision::Reported
-                if admitted.websocket
-                    && (matches!(credential, Credential::Session(_)) || admitted.certificate.is_some())
-                    && !is_own_origin(parts, visit) =>
-            {
-                record.decided("foreign_origin");
-                Judged::Refused(Refusal::ForeignOrigin)
+            Decision::Pass | Decision::Reported => {
+                match forged(&plan.site, (route, &also), &credential, admitted, parts) {
+                    None => Judged::Pass(Passage { admitted, route, who, now }),
+                    Some((name, refusal)) => {
+                        record.decided(name);
+                        Judged::Refused(refusal)
+                    }
+                }
             }
-            Decision::Pass | Decision::Reported => Judged::Pass(Passage { admitted, route, who, now }),
             Decision::SignIn(wanted) => Judged::Refused(Refusal::SignIn { route, credential, wanted }),
             Decision::StepUp(wanted) => Judged::Refused(Refusal::StepUp { route, who, wanted }),
             Decision::Forbid => Judged::Refused(Refusal::Forbidden(who)),
@@ -139,6 +143,34 @@ impl Gate {
 }
 
 impl Gate {
+    /// The route of a request, and those of other readings of its path.
+    fn route<'a>(
+        &'a self,
+        admitted: &Admitted,
+        parts: &Parts,
+        record: &mut Record,
+    ) -> Result<(&'a Arc<Route>, Vec<Other<'a>>), Refusal<'a>> {
+        let (routes, host) = (&self.plan.routes, admitted.visit.site.host());
+        if parts.method == Method::OPTIONS
+            && let Some(preflight) = cors::preflight(routes, host, &admitted.path, &parts.headers)
+        {
+            record.routed(preflight.route());
+            record.decided("preflight");
+            return Err(Refusal::Preflight(preflight));
+        }
+        match routes.lookup(host, &parts.method, &admitted.path) {
+            Lookup::Found { route, also } => Ok((route, also)),
+            Lookup::Odd => {
+                record.decided("malformed");
+                Err(Refusal::OddPath)
+            }
+            Lookup::Nothing => {
+                record.decided("no_route");
+                Err(Refusal::NoRoute)
+            }
+        }
+    }
+
     /// What the request brings to show who asks: a token where its route takes tokens, else a session.
     async fn credential<'a>(
         &self,
@@ -221,6 +253,7 @@ impl Refusal<'_> {
         match self {
             Self::OddPath => refuse::odd_path(visit),
             Self::NoRoute => refuse::no_route(visit),
+            Self::Preflight(preflight) => preflight.answer(visit, &parts.headers),
             Self::SignIn { route, credential, wanted } => {
                 invite(refuse::sign_in(site, admitted, route, &credential, wanted, parts).await, route, visit)
             }
@@ -229,6 +262,7 @@ impl Refusal<'_> {
             }
             Self::Forbidden(who) => refuse::forbidden(site, visit, who.as_deref(), parts),
             Self::ForeignOrigin => refuse::foreign_origin(visit),
+            Self::Forged(check) => refuse::forged(site, visit, check),
             Self::Bearer { acceptance, denial } => denial.answer(acceptance, visit),
         }
     }
@@ -241,6 +275,23 @@ pub fn invite(mut response: Response<Body>, route: &Route, visit: &Visit) -> Res
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge::invitation(acceptance, &visit.site));
     }
     response
+}
+
+/// Why a request of somebody who may pass was not sent by them, if it seems so, with the word for the log.
+fn forged<'a>(
+    site: &Site,
+    (route, also): (&Route, &[Other<'_>]),
+    credential: &Credential,
+    admitted: &Admitted,
+    parts: &Parts,
+) -> Option<(&'static str, Refusal<'a>)> {
+    if admitted.websocket
+        && (matches!(credential, Credential::Session(_)) || admitted.certificate.is_some())
+        && !is_own_origin(parts, &admitted.visit)
+    {
+        return Some(("foreign_origin", Refusal::ForeignOrigin));
+    }
+    csrf::lacking(site, (route, also), credential, admitted, parts).map(|check| ("csrf", Refusal::Forged(check)))
 }
 
 /// Browsers send cookies and certificates with a WebSocket handshake whatever page began it, and say in `Origin` which page that was

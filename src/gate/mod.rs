@@ -7,7 +7,9 @@
 pub mod at_hand;
 pub mod bearer;
 pub mod client;
+pub mod cors;
 pub mod credential;
+pub mod csrf;
 pub mod decide;
 pub mod edge;
 pub mod handle;

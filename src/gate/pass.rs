@@ -8,13 +8,14 @@ use std::time::Duration;
 use http::header::SET_COOKIE;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Response, StatusCode, Version, response};
+use http::{HeaderMap, Response, StatusCode, Version, response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::bearer::challenge::Denial;
 use super::bearer::{Acceptance, DPOP};
 use super::credential::Recognised;
+use super::csrf::CSRF_TOKEN;
 use super::edge::Admitted;
 use super::handle::Gate;
 use super::insufficient::Standby;
@@ -26,6 +27,7 @@ use super::renewal;
 use super::route::Route;
 use crate::base::clock::Timestamp;
 use crate::base::tally::Counted;
+use crate::config::settings::CsrfCheck;
 use crate::endpoint::refresh::unavailable;
 use crate::endpoint::site::Site;
 use crate::forward::balance::{Exchange, Upstream};
@@ -177,9 +179,7 @@ async fn application(
     let over_http2 = admitted.websocket && parts.version == Version::HTTP_2;
     let expected = over_http2.then(|| upgrade::begin_for_http2(&mut parts.headers));
 
-    if who.as_ref().is_some_and(|who| who.bearer().is_some()) {
-        parts.headers.remove(&DPOP);
-    }
+    keep_proofs(passage, &mut parts.headers);
     let standby = Standby::of(visit, route, who.as_deref(), &parts);
     cookie_scan::strip(&mut parts.headers, |name| site.sessions.is_ours(name));
     let introduction = gate.introduction(admitted);
@@ -298,6 +298,16 @@ fn once_more<'a>(
         let load = Load { parts, body, visitor_side, target, may_repeat: false };
         application(gate, &passage, plan, upstream, load, record).await
     })
+}
+
+/// Takes out what proved to us who sent the request: it was for us.
+fn keep_proofs(passage: &Passage<'_>, headers: &mut HeaderMap) {
+    if passage.who.as_ref().is_some_and(|who| who.bearer().is_some()) {
+        headers.remove(&DPOP);
+    }
+    if passage.route.csrf == Some(CsrfCheck::Token) {
+        headers.remove(&CSRF_TOKEN);
+    }
 }
 
 /// What the request takes along to prove who asks. `Err` is an answer of ours in its place.

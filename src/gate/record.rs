@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
 
+use super::cors::Sharing;
 use super::credential::Recognised;
 use super::route::Route;
 use crate::base::clock::{self, Timestamp};
@@ -19,6 +20,7 @@ pub struct Record {
     decision: &'static str,
     who: Option<Rc<Recognised>>,
     upstream: Option<Duration>,
+    sharing: Option<Sharing>,
 }
 
 /// What was asked, as the log says it: never with a query, which may carry a code.
@@ -38,7 +40,7 @@ pub struct Asked<'a> {
 impl Record {
     /// A record that begins now.
     pub fn begin() -> Self {
-        Self { started: clock::instant(), route: None, decision: "malformed", who: None, upstream: None }
+        Self { started: clock::instant(), route: None, decision: "malformed", who: None, upstream: None, sharing: None }
     }
 
     /// Notes the route.
@@ -49,6 +51,16 @@ impl Record {
     /// Notes who is signed in.
     pub fn recognised(&mut self, who: Option<&Rc<Recognised>>) {
         self.who = who.cloned();
+    }
+
+    /// Notes what the answer says of who may read it.
+    pub fn shared(&mut self, sharing: Option<Sharing>) {
+        self.sharing = sharing;
+    }
+
+    /// What the answer says of who may read it; nothing where that is left to the upstream.
+    pub const fn sharing(&mut self) -> Option<Sharing> {
+        self.sharing.take()
     }
 
     /// Notes what was decided, as the log says it.

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use super::credential::{Credential, Recognised};
 use super::edge::{Admitted, Malformed};
 use super::route::Route;
-use crate::config::settings::SignedOut;
+use crate::config::settings::{CsrfCheck, SignedOut};
 use crate::endpoint::fault::store_away;
 use crate::endpoint::login::{begin_sign_in, onward_status};
 use crate::endpoint::origin::is_prefetch;
@@ -186,6 +186,24 @@ pub fn foreign_origin(visit: &Visit) -> Response<Body> {
         "",
     );
     page::error(visit, StatusCode::FORBIDDEN, &explanation)
+}
+
+/// A request that would change something, and doesn't show that a page of ours sent it.
+pub fn forged(site: &Site, visit: &Visit, check: CsrfCheck) -> Response<Body> {
+    let (what, advice) = match check {
+        CsrfCheck::Token => (
+            "This request would change something, and doesn't have the token that pages of this site send along.",
+            format!(
+                "Reload the page and try again. Scripts send the csrf_token of {} as X-CSRF-Token.",
+                site.path("/me")
+            ),
+        ),
+        CsrfCheck::SameOrigin | CsrfCheck::SameSite => (
+            "This request would change something, and another site's page sent it in your name, as far as can be told.",
+            "Go to the page itself and try again.".to_owned(),
+        ),
+    };
+    page::error(visit, StatusCode::FORBIDDEN, &Explanation::new("That was not sent from here", what, advice))
 }
 
 /// Signed in and admitted, but with nothing that could stand in the path of this page.

@@ -6,11 +6,13 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::bearer::DPOP;
+use super::csrf::CSRF_TOKEN;
 use super::handle::Gate;
 use super::pass::{Lacking, Passage, collect, lacking, target};
 use super::plan::UpstreamPlan;
 use super::record::Record;
 use super::renewal;
+use crate::config::settings::CsrfCheck;
 use crate::forward::request_out::Authorization;
 use crate::http::cookie_scan;
 use crate::net::ready::ReadyHeaders;
@@ -69,6 +71,9 @@ impl Gate {
         let mut cleared = Vec::new();
         if who.as_ref().is_some_and(|who| who.bearer().is_some()) {
             cleared.push(DPOP.clone());
+        }
+        if route.csrf == Some(CsrfCheck::Token) && headers.contains_key(&CSRF_TOKEN) {
+            cleared.push(CSRF_TOKEN.clone());
         }
         let mut authorization = match papers.authorization {
             Authorization::Visitors => headers.remove(AUTHORIZATION),

@@ -11,6 +11,7 @@
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, Prk, Salt};
+use aws_lc_rs::hmac::{self, HMAC_SHA256};
 
 use crate::base::random;
 
@@ -22,6 +23,8 @@ pub(super) const ID_LEN: usize = 4;
 const SALT_LEN: usize = 24;
 /// Bytes of the tag of AES-GCM.
 const TAG_LEN: usize = 16;
+/// Bytes of a keyed hash.
+pub(super) const MAC_LEN: usize = 32;
 /// How many bytes a seal is longer than what it seals.
 pub const OVERHEAD: usize = 1 + ID_LEN + SALT_LEN + TAG_LEN;
 
@@ -56,6 +59,8 @@ pub enum SealError {
 pub(super) struct RingKey {
     id: [u8; ID_LEN],
     prk: Prk,
+    /// Makes and checks keyed hashes; never a key of a seal.
+    macs: Box<hmac::Key>,
 }
 
 impl RingKey {
@@ -66,12 +71,24 @@ impl RingKey {
         let mut id = [0; ID_LEN];
         root.expand(&[b"key id"], IdLength).and_then(|okm| okm.fill(&mut id)).map_err(|_| SealError::Library)?;
         let prk = root.expand(&[b"message keys"], HKDF_SHA256).map_err(|_| SealError::Library)?.into();
-        Ok(Self { id, prk })
+        let macs = root.expand(&[b"keyed hashes"], HMAC_SHA256).map_err(|_| SealError::Library)?.into();
+        Ok(Self { id, prk, macs: Box::new(macs) })
     }
 
     /// The id that its seals carry.
     pub(super) const fn id(&self) -> [u8; ID_LEN] {
         self.id
+    }
+
+    /// The keyed hash of these parts, for one purpose (HMAC-SHA256, RFC 2104).
+    pub(super) fn mac(&self, purpose: Purpose, parts: &[&[u8]]) -> [u8; MAC_LEN] {
+        let tag = hmac::sign(&self.macs, &self.bound(purpose, parts));
+        tag.as_ref().first_chunk().copied().unwrap_or_default()
+    }
+
+    /// Whether `mac` is the keyed hash of these parts; it takes as long for a wrong one.
+    pub(super) fn is_mac(&self, purpose: Purpose, parts: &[&[u8]], mac: &[u8]) -> bool {
+        hmac::verify(&self.macs, &self.bound(purpose, parts), mac).is_ok()
     }
 
     /// Seals `plain`. The context is not part of the seal, yet must be the same when it is opened.

@@ -12,7 +12,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use super::aead::{Purpose, RingKey, SealError, Sealed};
+use super::aead::{MAC_LEN, Purpose, RingKey, SealError, Sealed};
 use crate::base::random;
 use crate::config::secret::{SecretError, SecretSource};
 use crate::config::session_key::{self, MIN_KEY_BYTES, WeakKey};
@@ -203,6 +203,17 @@ impl Keyring {
     /// When there is no randomness.
     pub fn seal(&self, purpose: Purpose, context: &[&[u8]], plain: &[u8]) -> Result<Vec<u8>, SealError> {
         self.keys.load().first.seal(purpose, context, plain)
+    }
+
+    /// A text that only whoever has the first key can make of `parts`, for one purpose: the same one each time.
+    pub fn mac(&self, purpose: Purpose, parts: &[&[u8]]) -> [u8; MAC_LEN] {
+        self.keys.load().first.mac(purpose, parts)
+    }
+
+    /// Whether any key of the ring makes `mac` of `parts` for this purpose. It takes as long for a wrong one.
+    pub fn is_mac(&self, purpose: Purpose, parts: &[&[u8]], mac: &[u8]) -> bool {
+        let keys = self.keys.load();
+        std::iter::once(&keys.first).chain(&keys.others).any(|key| key.is_mac(purpose, parts, mac))
     }
 
     /// Whether `sealed` looks like a seal, and names a key that is not in the ring: another gateway may have a newer one.

@@ -136,6 +136,11 @@ impl SessionCookies {
         &self.lifetimes
     }
 
+    /// The keys that seal them.
+    pub(super) fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
     /// The names, for whoever strips our cookies on the way to an upstream.
     pub const fn names(&self) -> &CookieNames {
         &self.names

@@ -2,6 +2,7 @@
 
 pub mod chunks;
 pub mod cookie;
+pub mod csrf;
 pub mod encode;
 pub mod ended;
 pub mod flow;

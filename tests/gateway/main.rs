@@ -33,6 +33,8 @@ mod class_26_cookie_seals;
 mod class_27_logout_completeness;
 mod class_28_backchannel_logout;
 mod class_29_own_pages;
+mod class_32_csrf;
+mod class_33_cors;
 mod class_35_session_lifetime;
 mod class_37_email_domain;
 mod class_39_subjects;

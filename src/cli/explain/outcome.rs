@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use http::HeaderValue;
+use http::{HeaderValue, Method};
 
 use super::case::Case;
-use crate::config::settings::{Settings, TokenSettings, UpstreamAddress, UpstreamKind};
+use crate::config::settings::{CsrfCheck, Settings, TokenSettings, UpstreamAddress, UpstreamKind};
 use crate::endpoint::site::owns;
 use crate::gate::decide::{Decision, decide};
 use crate::gate::edge::{self, Admitted};
@@ -49,7 +49,7 @@ pub(super) enum Ending {
     /// One of our own endpoints answers.
     Ours,
     /// It goes to an upstream.
-    Passes { upstream: Upstream, reported: bool },
+    Passes { upstream: Upstream, reported: bool, csrf: Option<CsrfCheck> },
     /// Somebody has to sign in.
     SignIn { wanted: Wanted },
     /// Somebody has to sign in anew.
@@ -119,7 +119,11 @@ pub(super) fn of(case: &Case, settings: &Settings) -> Result<Outcome, String> {
     };
     let ending = match decide(route, &also, &asker) {
         decision @ (Decision::Pass | Decision::Reported) => match upstream(case, settings, route, &admitted)? {
-            Some(upstream) => Ending::Passes { upstream, reported: decision == Decision::Reported },
+            Some(upstream) => Ending::Passes {
+                upstream,
+                reported: decision == Decision::Reported,
+                csrf: csrf(case, &parts.method, route, &also),
+            },
             None => Ending::Refused { status: 400, reason: "the path can't be rewritten as the route says".to_owned() },
         },
         Decision::SignIn(wanted) => Ending::SignIn { wanted: wanted.clone() },
@@ -127,6 +131,12 @@ pub(super) fn of(case: &Case, settings: &Settings) -> Result<Outcome, String> {
         Decision::Forbid => Ending::Forbidden,
     };
     Ok(Outcome { request, rules: asked(route, &also, &asker), ending })
+}
+
+/// What a session has to show beside its cookie. A case has no headers, so that it does is not known here.
+fn csrf(case: &Case, method: &Method, route: &Route, also: &[Other<'_>]) -> Option<CsrfCheck> {
+    case.who.as_ref().filter(|_| !method.is_safe())?;
+    route.csrf.or_else(|| also.iter().find_map(|other| other.route.csrf))
 }
 
 fn address(address: &UpstreamAddress) -> String {

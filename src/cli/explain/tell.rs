@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::outcome::{Asked, Ending, Outcome};
+use crate::config::settings::CsrfCheck;
 use crate::policy::condition::Truth;
 use crate::policy::trace::{Admits, TracedTable};
 use crate::policy::wanted::Wanted;
@@ -43,7 +44,7 @@ pub(super) fn json(outcome: &Outcome) -> Value {
         "rules": outcome.rules.iter().map(rule_json).collect::<Vec<_>>(),
     });
     let more = match &outcome.ending {
-        Ending::Passes { upstream, .. } => json!({"upstream": {
+        Ending::Passes { upstream, csrf, .. } => json!({"csrf": csrf.map(csrf_word), "upstream": {
             "name": &*upstream.name, "addresses": upstream.addresses, "target": upstream.target, "token": upstream.token,
             "headers": upstream.headers.iter().map(|(name, value)| json!({"name": name, "value": value})).collect::<Vec<_>>(),
         }}),
@@ -55,6 +56,15 @@ pub(super) fn json(outcome: &Outcome) -> Value {
         told.extend(more);
     }
     told
+}
+
+/// As the config has it.
+const fn csrf_word(check: CsrfCheck) -> &'static str {
+    match check {
+        CsrfCheck::Token => "token",
+        CsrfCheck::SameOrigin => "same-origin",
+        CsrfCheck::SameSite => "same-site",
+    }
 }
 
 fn wanted_json(wanted: &Wanted) -> Value {
@@ -158,7 +168,7 @@ fn table_lines(name: &str, table: &TracedTable, yes: &str, no: &str) -> Vec<Stri
 fn ending_lines(ending: &Ending) -> Vec<String> {
     match ending {
         Ending::Ours => vec!["passes: Portcullis's own endpoint answers".to_owned()],
-        Ending::Passes { upstream, reported } => {
+        Ending::Passes { upstream, reported, csrf } => {
             let how =
                 if *reported { "passes, though the rule would have forbidden it (report_only)" } else { "passes" };
             let mut lines = vec![
@@ -166,6 +176,9 @@ fn ending_lines(ending: &Ending) -> Vec<String> {
                 format!("  path   {}", printable(&upstream.target)),
                 format!("  token  {}", upstream.token),
             ];
+            if let Some(check) = csrf {
+                lines.push(format!("  csrf   {}: 403 unless {}", csrf_word(*check), shown(*check)));
+            }
             lines.extend(upstream.headers.iter().map(|(name, value)| format!("  {name}: {}", printable(value))));
             lines
         }
@@ -178,6 +191,14 @@ fn ending_lines(ending: &Ending) -> Vec<String> {
         )],
         Ending::Forbidden => vec!["forbidden: 403".to_owned()],
         Ending::Refused { status, reason } => vec![format!("refused: {status}, {reason}")],
+    }
+}
+
+const fn shown(check: CsrfCheck) -> &'static str {
+    match check {
+        CsrfCheck::Token => "X-CSRF-Token has the token of the session",
+        CsrfCheck::SameOrigin => "a page of this origin sends it",
+        CsrfCheck::SameSite => "a page of this site sends it",
     }
 }
 

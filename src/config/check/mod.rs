@@ -6,6 +6,7 @@ mod answer;
 mod application;
 mod bearer;
 mod claim_rule;
+mod cors;
 mod door;
 mod doubts;
 mod files;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::Method;
 
 use super::bearer;
+use super::cors;
 use super::doubts;
 use super::names;
 use super::pattern;
@@ -119,6 +120,8 @@ fn implied(root: &Table<'_>, names: &Names<'_>) -> Vec<RouteSettings> {
         body_bytes: None,
         bearer: (0..names.bearers.len()).collect(),
         retry_unauthorized: false,
+        cors: None,
+        csrf: None,
     }]
 }
 
@@ -175,6 +178,8 @@ fn route(node: &Node, names: &Names<'_>, prefix: &str, root: &Table<'_>) -> Opti
             .note("leave it out, or give the upstream one: token = \"access_token\"");
         root.report().warn(table.place("retry_unauthorized"), wrong);
     }
+    let cors = cors::cors(&table);
+    let csrf = cors::csrf(&table, methods.as_deref());
     if allow == Some(Allow::Everyone) && matches!(signed_out, Some(SignedOut::Redirect | SignedOut::Unauthorized)) {
         let wrong = Wrong::new("`signed_out` has no effect where everyone may pass").note("leave it out");
         root.report().warn(table.place("signed_out"), wrong);
@@ -201,6 +206,8 @@ fn route(node: &Node, names: &Names<'_>, prefix: &str, root: &Table<'_>) -> Opti
         body_bytes,
         bearer: bearer.unwrap_or_default(),
         retry_unauthorized,
+        cors,
+        csrf,
     })
 }
 
@@ -232,7 +239,8 @@ fn host(text: &str) -> Result<String, Wrong> {
     url.host_str().map(str::to_lowercase).ok_or_else(|| Wrong::new("a host is needed").note(example))
 }
 
-fn methods(table: &Table<'_>) -> Option<Vec<Method>> {
+/// `methods`, of a route or of what it shares with pages of other origins.
+pub(super) fn methods(table: &Table<'_>) -> Option<Vec<Method>> {
     let methods = table.each("methods", "a list of methods such as [\"GET\", \"HEAD\"]", |text| {
         let upper = text.to_ascii_uppercase();
         let wrong = Wrong::new(format!("`{}` is no method", printable(text)));

@@ -9,6 +9,7 @@ mod rules;
 mod secrets;
 mod syntax;
 mod tokens;
+mod web;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

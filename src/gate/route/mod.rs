@@ -15,9 +15,10 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::config::settings::{PathAllowances, PathPattern, RouteSettings, SignedOut};
+use crate::config::settings::{CsrfCheck, PathAllowances, PathPattern, RouteSettings, SignedOut};
 use crate::forward::rewrite::{Rewrite, RewriteError};
 use crate::gate::bearer::Acceptance;
+use crate::gate::cors::Cors;
 use crate::http::path::CanonicalPath;
 use crate::policy::rule::Rule;
 
@@ -44,6 +45,10 @@ pub struct Route {
     pub bearer: Option<Acceptance>,
     /// Whether an upstream's 401 has the session's tokens refreshed, and the request sent once more.
     pub retry_unauthorized: bool,
+    /// Which pages of other origins may read its answers; when absent, that is left to the upstream.
+    pub cors: Option<Cors>,
+    /// What a request that changes something has to show; nothing when absent.
+    pub csrf: Option<CsrfCheck>,
 }
 
 /// The route of another reading of a path.
@@ -135,6 +140,8 @@ impl RouteTable {
                 body_bytes: setting.body_bytes,
                 bearer: Acceptance::compile(setting),
                 retry_unauthorized: setting.retry_unauthorized,
+                cors: setting.cors.as_ref().map(Cors::compile),
+                csrf: setting.csrf,
             }));
         }
         Ok(table)

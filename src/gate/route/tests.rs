@@ -26,6 +26,8 @@ fn setting(host: Option<&str>, path: &str, methods: &[Method]) -> RouteSettings 
         body_bytes: None,
         bearer: Vec::new(),
         retry_unauthorized: false,
+        cors: None,
+        csrf: None,
     }
 }
 
