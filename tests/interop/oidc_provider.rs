@@ -297,7 +297,6 @@ fn sign_out_at_the_provider(browser: &mut Browser, scene: &Scene) {
 
 /// The provider's own back-channel logout, by the session it names, ends a session that lives in cookies alone.
 #[test]
-#[ignore = "the request of the provider to the gateway fails: TypeError: fetch failed"]
 fn a_sign_out_at_the_provider_ends_the_session_here() {
     let Some(scene) = scene("interop::backchannel", |config, _| config) else { return };
     let (mut alice, mut bob) = (Browser::new(), Browser::new());

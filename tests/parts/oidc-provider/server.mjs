@@ -79,6 +79,8 @@ const configuration = {
     revocation: { enabled: true },
     userinfo: { enabled: true },
   },
+  // The dispatcher that comes with the options refuses loopback addresses, and the gateway of a test has no other.
+  fetch: (url, { dispatcher: _refusing, ...options }) => fetch(url, options),
   findAccount: async (_context, id) => account(id),
   cookies: { keys: ['only-for-tests-on-loopback'] },
   ttl: { AccessToken: Number(process.env.ACCESS_TOKEN_SECONDS ?? 300), AuthorizationCode: 60, IdToken: 300, Interaction: 600, Session: 3600, Grant: 3600, RefreshToken: 3600 },
