@@ -17,4 +17,5 @@ mod back;
 mod demo;
 mod driver;
 mod pages;
+mod single_page;
 mod visit;

@@ -57,6 +57,7 @@ impl Outcome {
             Malformed => &[400],
             Nowhere => &[404],
             Misdirected => &[421],
+            Self::Status(204) => &[204],
             Self::Status(405) => &[405],
             Self::Status(414) => &[414],
             Self::Status(status) => panic!("no case should come to {status}"),
@@ -148,8 +149,20 @@ impl Case {
 
 /// All cases.
 pub(crate) fn all() -> Vec<Case> {
-    [rules(), routes(), callers(), credentials(), odd_paths(), hosts(), methods(), forged(), websockets(), queries()]
-        .concat()
+    [
+        rules(),
+        routes(),
+        callers(),
+        credentials(),
+        odd_paths(),
+        hosts(),
+        methods(),
+        forged(),
+        websockets(),
+        queries(),
+        pages(),
+    ]
+    .concat()
 }
 
 /// Who may pass where.
@@ -416,6 +429,47 @@ fn websockets() -> Vec<Case> {
         ws(Who::Alice, Forbidden).with("Origin", "https://app.example.com.evil.example"),
         ws(Who::Alice, Forbidden).with("Origin", "http://app.example.com"),
         ws(Who::Alice, Forbidden).with("Origin", "null"),
+    ]
+}
+
+/// What other pages send in somebody's name, and what they ask in advance.
+fn pages() -> Vec<Case> {
+    let (alice, nobody) = (Who::Alice, Who::Nobody);
+    let post = |target, who, expected| case("POST", APP, target, who, expected).by_script();
+    // Proxies that know no other answer than yes and no keep a preflight that we answer; Envoy hands it on.
+    let preflight = |target| {
+        let mut case = case("OPTIONS", APP, target, nobody, Outcome::Status(204))
+            .by_script()
+            .with("Origin", "https://front.example.com")
+            .with("Access-Control-Request-Method", "POST");
+        for door in [Door::Verify, Door::Nginx, Door::Caddy, Door::Haproxy, Door::Apache] {
+            case = case.at(door, Forbidden);
+        }
+        case
+    };
+    vec![
+        post("/guarded/x", alice, Forbidden),
+        post("/guarded/x", alice, Forbidden).with("Sec-Fetch-Site", "cross-site"),
+        post("/guarded/x", alice, Forbidden).with("Sec-Fetch-Site", "same-site"),
+        post("/guarded/x", alice, Forbidden).with("Origin", "https://evil.example"),
+        post("/guarded/x", alice, Forbidden).with("Origin", "null"),
+        post("/guarded/x", alice, Pass(Some("alice"))).with("Sec-Fetch-Site", "same-origin"),
+        post("/guarded/x", alice, Pass(Some("alice"))).with("Origin", "https://app.example.com"),
+        post("/guarded/x", nobody, Unauthorized).with("Sec-Fetch-Site", "cross-site"),
+        get("/guarded/x", alice, Pass(Some("alice"))).with("Sec-Fetch-Site", "cross-site"),
+        post("/with-token/x", alice, Forbidden).with("Sec-Fetch-Site", "same-origin"),
+        post("/with-token/x", alice, Forbidden).with("X-CSRF-Token", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+        preflight("/shared/x"),
+        preflight("/shared/x").with("Cookie", "theme=dark"),
+        case("OPTIONS", APP, "/shared/x", nobody, Forbidden)
+            .by_script()
+            .with("Origin", "https://evil.example")
+            .with("Access-Control-Request-Method", "POST"),
+        case("OPTIONS", APP, "/shared/x", nobody, Unauthorized).by_script().with("Origin", "https://front.example.com"),
+        case("OPTIONS", APP, "/api/x", nobody, Unauthorized)
+            .by_script()
+            .with("Origin", "https://front.example.com")
+            .with("Access-Control-Request-Method", "GET"),
     ]
 }
 

@@ -1,16 +1,12 @@
 //! A gateway whose routes take access tokens beside sessions, and tokens of any shape to send it.
 
-use aws_lc_rs::digest;
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis::base::clock::Clock;
 use serde_json::{Map, Value, json};
 
 use crate::scene::Scene;
 use crate::support::client::{Request, Response};
 use crate::support::gateway::GatewayConfig;
+pub(crate) use crate::support::hand::{Hand, hash};
 use crate::support::provider::Provider;
 
 /// What tokens are for here.
@@ -117,50 +113,4 @@ pub(crate) fn assert_refused(scene: &Scene, answer: &Response, case: &str) {
     assert!(challenge(answer).contains("error=\"invalid_"), "{case}: {}", challenge(answer));
     assert!(answer.head.all("set-cookie").is_empty() && answer.header("location").is_none(), "{case}");
     assert_eq!(scene.upstream.requests().len(), 0, "{case}: the application saw it");
-}
-
-/// A caller's own key, for proofs of possession.
-pub(crate) struct Hand {
-    key: EcdsaKeyPair,
-}
-
-impl Hand {
-    pub(crate) fn new() -> Self {
-        Self { key: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key") }
-    }
-
-    /// Its public half.
-    pub(crate) fn jwk(&self) -> Value {
-        let point = &self.key.public_key().as_ref()[1..];
-        let (x, y) = point.split_at(32);
-        json!({"kty": "EC", "crv": "P-256", "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y)})
-    }
-
-    /// RFC 7638.
-    pub(crate) fn thumbprint(&self) -> String {
-        let jwk = self.jwk();
-        let text = format!(r#"{{"crv":"P-256","kty":"EC","x":{},"y":{}}}"#, jwk["x"], jwk["y"]);
-        hash(&text)
-    }
-
-    /// A proof with these claims.
-    pub(crate) fn sign(&self, header: &Value, claims: &Value) -> String {
-        let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", encode(header), encode(claims));
-        let signature = self.key.sign(&SystemRandom::new(), signed.as_bytes()).expect("it signs");
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref()))
-    }
-
-    /// A good proof for one request.
-    pub(crate) fn proof(&self, method: &str, url: &str, token: &str, id: &str) -> String {
-        self.sign(
-            &json!({"typ": "dpop+jwt", "alg": "ES256", "jwk": self.jwk()}),
-            &json!({"jti": id, "htm": method, "htu": url, "iat": now(), "ath": hash(token)}),
-        )
-    }
-}
-
-/// SHA-256 in base64url.
-pub(crate) fn hash(text: &str) -> String {
-    URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, text.as_bytes()))
 }

@@ -14,6 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access_tokens;
 mod django;
 mod front_nginx;
 mod grpc;

@@ -12,6 +12,7 @@ pub mod browser;
 pub mod client;
 pub mod forms;
 pub mod gateway;
+pub mod hand;
 pub mod jar;
 pub mod parts;
 pub mod process;

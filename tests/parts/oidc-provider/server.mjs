@@ -6,6 +6,9 @@
 //   POST_LOGOUT_REDIRECT_URI        its only post-logout redirect URI
 //   BACKCHANNEL_LOGOUT_URI          where it is told that a session has ended; nobody is told when absent
 //   ISSUER_HOST                     the host in the issuer, 127.0.0.1 when absent
+//   RESOURCES                       resources that access tokens are given for, "URI FORMAT" with commas between, where FORMAT is "opaque" or
+//                                   "jwt"; introspection and client credentials are on then
+//   CALLER_SECRET                   of a further client, "caller", a service that gets tokens for these resources; there is none when absent
 //   CLAIMS_IN_ID_TOKEN              "yes" puts the claims of the scopes into the ID token; UserInfo alone has them otherwise
 //   ACCESS_TOKEN_SECONDS            how long access tokens last, 300 when absent
 //   REFRESH_TOKENS                  "rotating" gives one with every sign-in, each good for one use; one that is used twice ends the
@@ -15,7 +18,7 @@
 
 import { createServer } from 'node:http';
 
-import Provider from 'oidc-provider';
+import Provider, { errors } from 'oidc-provider';
 
 function required(name) {
   const value = process.env[name];
@@ -35,6 +38,22 @@ const client = {
   grant_types: ['authorization_code', 'refresh_token'],
   response_types: ['code'],
 };
+const clients = [client];
+// What each resource is given: its scopes, and the format of its tokens.
+const resources = new Map((process.env.RESOURCES ?? '').split(',').filter(Boolean).map((entry) => entry.split(' ')));
+if (resources.size > 0) {
+  client.grant_types.push('client_credentials');
+}
+if (process.env.CALLER_SECRET) {
+  clients.push({
+    client_id: 'caller',
+    client_secret: process.env.CALLER_SECRET,
+    token_endpoint_auth_method: 'client_secret_basic',
+    grant_types: ['client_credentials'],
+    redirect_uris: [],
+    response_types: [],
+  });
+}
 if (process.env.BACKCHANNEL_LOGOUT_URI) {
   client.backchannel_logout_uri = process.env.BACKCHANNEL_LOGOUT_URI;
   client.backchannel_logout_session_required = true;
@@ -62,7 +81,7 @@ const configuration = {
     issueRefreshToken: async (_context, client) => client.grantTypeAllowed('refresh_token'),
     rotateRefreshToken: () => true,
   }),
-  clients: [client],
+  clients,
   claims: {
     openid: ['sub'],
     email: ['email', 'email_verified'],
@@ -78,6 +97,19 @@ const configuration = {
     rpInitiatedLogout: { enabled: true },
     revocation: { enabled: true },
     userinfo: { enabled: true },
+    ...(resources.size > 0 && {
+      clientCredentials: { enabled: true },
+      introspection: { enabled: true },
+      resourceIndicators: {
+        enabled: true,
+        getResourceServerInfo: async (_context, resource) => {
+          if (!resources.has(resource)) {
+            throw new errors.InvalidTarget();
+          }
+          return { audience: resource, scope: 'orders:read orders:write jobs:run', accessTokenFormat: resources.get(resource) };
+        },
+      },
+    }),
   },
   // The dispatcher that comes with the options refuses loopback addresses, and the gateway of a test has no other.
   fetch: (url, { dispatcher: _refusing, ...options }) => fetch(url, options),
@@ -91,7 +123,7 @@ const server = createServer();
 server.listen(0, '127.0.0.1', () => {
   const issuer = `http://${process.env.ISSUER_HOST ?? '127.0.0.1'}:${server.address().port}`;
   const provider = new Provider(issuer, configuration);
-  for (const event of ['authorization.error', 'grant.error', 'end_session.error', 'userinfo.error', 'revocation.error', 'backchannel.error', 'server_error']) {
+  for (const event of ['authorization.error', 'grant.error', 'end_session.error', 'userinfo.error', 'revocation.error', 'backchannel.error', 'introspection.error', 'server_error']) {
     provider.on(event, (_context, error) => {
       console.error(`${event}: ${error.error ?? error.name}: ${error.error_description ?? error.message}`);
     });
