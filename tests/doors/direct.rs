@@ -11,8 +11,13 @@ pub(crate) fn visit(scene: &Scene, url: &str, case: &Case) -> Seen {
     for (name, value) in scene.headers(case) {
         request = request.header(&name, &value);
     }
-    let status = request.try_send().map_or(0, |answer| answer.status);
-    Seen { status, upstream: scene.upstream.requests().iter().map(Dressed::from).collect() }
+    let answer = request.try_send().ok();
+    let challenges = answer.as_ref().map(|answer| answer.head.all("www-authenticate")).unwrap_or_default();
+    let mut challenges: Vec<String> = challenges.into_iter().map(str::to_owned).collect();
+    // nginx repeats what it heard when it asked.
+    challenges.dedup();
+    let status = answer.as_ref().map_or(0, |answer| answer.status);
+    Seen { status, challenges, upstream: scene.upstream.requests().iter().map(Dressed::from).collect() }
 }
 
 #[test]

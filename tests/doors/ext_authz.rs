@@ -59,14 +59,21 @@ fn acted_upon(scene: &Scene, case: &Case, answer: &CheckResponse) -> Seen {
         HttpResponse::OkResponse(ok) => {
             assert_eq!(code, 0);
             let set: Vec<(String, String)> = ok.headers.iter().map(text).collect();
-            Seen { status: 200, upstream: vec![dressed(case, passed_on(scene, case), &ok.headers_to_remove, &set)] }
+            let challenges = Vec::new();
+            Seen {
+                status: 200,
+                challenges,
+                upstream: vec![dressed(case, passed_on(scene, case), &ok.headers_to_remove, &set)],
+            }
         }
         HttpResponse::DeniedResponse(denied) => {
             assert_ne!(code, 0);
             let status = denied.status.as_ref().map_or(0, |status| status.code);
             let location = denied.headers.iter().map(text).find(|(name, _)| name == "location");
             assert_eq!((300..400).contains(&status), location.is_some(), "{}", case.name());
-            Seen { status: u16::try_from(status).expect("a status"), upstream: Vec::new() }
+            let challenges = denied.headers.iter().map(text).filter(|(name, _)| name == "www-authenticate");
+            let challenges = challenges.map(|(_, value)| value).collect();
+            Seen { status: u16::try_from(status).expect("a status"), challenges, upstream: Vec::new() }
         }
         HttpResponse::ErrorResponse(_) => panic!("no answer of ours is an error of Envoy's"),
     }

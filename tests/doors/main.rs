@@ -15,10 +15,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod case;
 mod cases;
 mod direct;
 mod ext_authz;
 mod front;
 mod fronts;
 mod scene;
+mod tokens;
 mod verify;

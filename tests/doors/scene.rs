@@ -13,6 +13,7 @@ use crate::support::gateway::{Gateway, GatewayConfig};
 use crate::support::provider::{CLIENT_ID, CLIENT_SECRET, Provider};
 use crate::support::upstream::{Recorded, Upstream};
 use crate::support::{SESSION_KEY, free_port};
+use crate::tokens::{self, Mint};
 
 const OTHER_KEY: &str = "HxAREhMUFRYXGBkaGxwdHh8AAQIDBAUGBwgJCgsMDQ4";
 
@@ -41,7 +42,6 @@ routes = [
   { host = "api.example.com", path = "/*", allow = { roles = ["admin"] }, upstream = "app" },
   { host = "api.example.com", path = "/open/*", allow = "everyone", upstream = "app" },
   { host = "api.example.com", path = "/only/*", methods = ["GET"], allow = { roles = ["admin"] }, upstream = "app" },
-]
 "#;
 
 /// The parts that every door has.
@@ -54,14 +54,16 @@ pub(crate) struct Scene {
     pub(crate) ext_authz: u16,
     /// What is behind all doors.
     pub(crate) upstream: Upstream,
-    _provider: Provider,
+    provider: Provider,
+    mint: Mint,
     cookies: HashMap<(Who, &'static str), String>,
 }
 
 fn config(provider: &Provider, upstream: &Upstream) -> GatewayConfig {
     GatewayConfig::new(&format!("https://{APP}"))
         .client(provider.issuer(), CLIENT_ID, CLIENT_SECRET)
-        .top(ROUTES)
+        .top(&format!("{ROUTES}{}]", tokens::ROUTES))
+        .raw(tokens::SETTINGS)
         .upstream("app", &upstream.url())
         .raw(&format!("[upstreams.token]\nurl = {:?}\ntoken = \"access_token\"", upstream.url()))
 }
@@ -79,7 +81,8 @@ impl Scene {
             .listen_line(&format!("ext_authz = [\"127.0.0.1:{ext_authz}\"]"))
             .raw("[trusted_proxies]\nnetworks = [\"127.0.0.1\"]")
             .start();
-        let mut scene = Self { gateway, asked, ext_authz, upstream, _provider: provider, cookies: HashMap::new() };
+        let mut scene =
+            Self { gateway, asked, ext_authz, upstream, provider, mint: Mint::new(), cookies: HashMap::new() };
         scene.sign_everybody_in(&config);
         scene.upstream.forget();
         scene
@@ -138,7 +141,8 @@ impl Scene {
         let cookie = (!cookies.is_empty()).then(|| ("Cookie".to_owned(), cookies.join("; ")));
         let said = case.headers.iter().filter(|(name, _)| *name != "Cookie");
         let said = said.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        said.chain(cookie).collect()
+        let token = case.token.map(|token| self.mint.headers(&self.provider, token, case)).unwrap_or_default();
+        said.chain(cookie).chain(token).collect()
     }
 }
 
@@ -181,6 +185,8 @@ fn cookies(gateway: &Gateway, user: &str, host: &str) -> String {
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) status: u16,
+    /// The lines of `WWW-Authenticate`.
+    pub(crate) challenges: Vec<String>,
     pub(crate) upstream: Vec<Dressed>,
 }
 
@@ -212,6 +218,10 @@ pub(crate) fn complaint(case: &Case, seen: &Seen) -> Option<String> {
     if !case.expected.statuses().contains(&seen.status) {
         return wrong(format!("got {}", seen.status));
     }
+    let told = |challenge: &String| case.challenge.iter().all(|part| challenge.contains(part));
+    if !case.challenge.is_empty() && !matches!(seen.challenges.as_slice(), [only] if told(only)) {
+        return wrong(format!("and it should be told {:?}", case.challenge));
+    }
     let Outcome::Pass(who) = case.expected else {
         return if seen.upstream.is_empty() { None } else { wrong("and the upstream was asked".to_owned()) };
     };
@@ -235,7 +245,7 @@ pub(crate) fn complaint(case: &Case, seen: &Seen) -> Option<String> {
         return wrong(format!("and the upstream sees {name}: {value}"));
     }
     let token = request.all("authorization").first().is_some_and(|value| value.starts_with("Bearer "));
-    if token != case.target.starts_with("/token/") {
+    if token != case.leaves_a_token() || !request.all("dpop").is_empty() {
         return wrong("and the upstream sees another token".to_owned());
     }
     let kept = case.headers.iter().find(|(name, _)| *name == "Cookie").map(|(_, value)| *value);

@@ -52,8 +52,9 @@ fn question(scene: &Scene, case: &Case, host: &str, path: &str) -> Request {
 
 /// What came of it, when the proxy takes 2xx for a yes.
 fn acted_upon(scene: &Scene, case: &Case, answer: &Response) -> Seen {
+    let challenges: Vec<String> = answer.head.all("www-authenticate").into_iter().map(str::to_owned).collect();
     if answer.status != 200 {
-        return Seen { status: answer.status, upstream: Vec::new() };
+        return Seen { status: answer.status, challenges, upstream: Vec::new() };
     }
     assert!(answer.body.is_empty(), "a yes has no body");
     let removed: Vec<String> =
@@ -62,7 +63,7 @@ fn acted_upon(scene: &Scene, case: &Case, answer: &Response) -> Seen {
     let mut set: Vec<(String, String)> =
         answer.head.headers.iter().filter(|(name, _)| !own.contains(&name.as_str())).cloned().collect();
     set.extend(answer.header("x-portcullis-cookie").map(|value| ("cookie".to_owned(), value.to_owned())));
-    Seen { status: 200, upstream: vec![dressed(case, passed_on(scene, case), &removed, &set)] }
+    Seen { status: 200, challenges, upstream: vec![dressed(case, passed_on(scene, case), &removed, &set)] }
 }
 
 #[test]
