@@ -10,7 +10,7 @@
 //! ```
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use aws_lc_rs::hkdf::{HKDF_SHA256, Prk, Salt};
+use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
 
 use crate::base::random;
@@ -58,7 +58,8 @@ pub enum SealError {
 /// A key of the ring, ready for use. Its bytes are wiped when it is dropped, and it has no `Debug`.
 pub(super) struct RingKey {
     id: [u8; ID_LEN],
-    prk: Prk,
+    /// The pseudorandom key of the message keys, ready for HMAC: HKDF would get it ready anew for every message.
+    message_keys: Box<hmac::Key>,
     /// Makes and checks keyed hashes; never a key of a seal.
     macs: Box<hmac::Key>,
 }
@@ -70,9 +71,9 @@ impl RingKey {
         // The id is derived beside the key, so that it tells nothing of it.
         let mut id = [0; ID_LEN];
         root.expand(&[b"key id"], IdLength).and_then(|okm| okm.fill(&mut id)).map_err(|_| SealError::Library)?;
-        let prk = root.expand(&[b"message keys"], HKDF_SHA256).map_err(|_| SealError::Library)?.into();
+        let message_keys = root.expand(&[b"message keys"], HMAC_SHA256).map_err(|_| SealError::Library)?.into();
         let macs = root.expand(&[b"keyed hashes"], HMAC_SHA256).map_err(|_| SealError::Library)?.into();
-        Ok(Self { id, prk, macs: Box::new(macs) })
+        Ok(Self { id, message_keys: Box::new(message_keys), macs: Box::new(macs) })
     }
 
     /// The id that its seals carry.
@@ -118,12 +119,16 @@ impl RingKey {
         Some(plain)
     }
 
-    /// The key that seals one message, and no other.
+    /// The key that seals one message, and no other: the first block of HKDF-Expand (RFC 5869, section 2.3), which is all of a key of
+    /// 32 bytes.
     fn message_key(&self, purpose: Purpose, salt: &[u8; SALT_LEN]) -> Option<LessSafeKey> {
-        // Both parts have a fixed length, so no two messages meet in one text.
-        let info: [&[u8]; 2] = [&[purpose as u8], salt];
-        let okm = self.prk.expand(&info, &AES_256_GCM).ok()?;
-        Some(LessSafeKey::new(UnboundKey::from(okm)))
+        // Both parts of the info have a fixed length, so no two messages meet in one text.
+        let mut block = [0; 1 + SALT_LEN + 1];
+        let [first, middle @ .., last] = &mut block;
+        (*first, *last) = (purpose as u8, 1);
+        middle.copy_from_slice(salt);
+        let key = hmac::sign(&self.message_keys, &block);
+        UnboundKey::new(&AES_256_GCM, key.as_ref()).ok().map(LessSafeKey::new)
     }
 
     /// What is authenticated beside the value. Every part of the context goes with its length before it, so that a byte
@@ -188,6 +193,21 @@ mod tests {
         assert_eq!(seal(Purpose::Session, [9; SALT_LEN]), seal(Purpose::Session, [9; SALT_LEN]));
         assert_ne!(seal(Purpose::Session, [9; SALT_LEN]), seal(Purpose::Flow, [9; SALT_LEN]));
         assert_ne!(seal(Purpose::Session, [9; SALT_LEN]), seal(Purpose::Session, [8; SALT_LEN]));
+    }
+
+    #[test]
+    fn a_message_key_is_what_hkdf_expands_to() {
+        let ring = RingKey::new(&[3; 32]).unwrap();
+        let salt = [9; SALT_LEN];
+        let root = Salt::new(HKDF_SHA256, b"portcullis seal 1").extract(&[3; 32]);
+        let prk: aws_lc_rs::hkdf::Prk = root.expand(&[b"message keys"], HKDF_SHA256).unwrap().into();
+        let info: [&[u8]; 2] = [&[Purpose::Flow as u8], &salt];
+        let key = LessSafeKey::new(UnboundKey::from(prk.expand(&info, &AES_256_GCM).unwrap()));
+        let tag = |key: &LessSafeKey| {
+            let mut body = *b"text";
+            key.seal_in_place_separate_tag(only_nonce(), Aad::empty(), &mut body).unwrap().as_ref().to_vec()
+        };
+        assert_eq!(tag(&key), tag(&ring.message_key(Purpose::Flow, &salt).unwrap()));
     }
 
     #[test]

@@ -9,8 +9,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 const HOST_PREFIX: &str = "__Host-";
 /// What stands between the session's name and that of a flow.
 const FLOW: &str = "-flow-";
-/// Characters of a flow's own part: nine bytes of a hash.
-const FLOW_LEN: usize = 12;
+/// Bytes of a hash that make a flow's own part, and its characters.
+const FLOW_BYTES: usize = 9;
+const FLOW_LEN: usize = FLOW_BYTES / 3 * 4;
 /// The most cookies that one session is spread over.
 pub const MAX_CHUNKS: usize = 64;
 
@@ -50,8 +51,12 @@ impl CookieNames {
     /// The cookie of the flow with this `state`. It tells nothing of the state, of which it is a hash.
     pub fn flow(&self, state: &str) -> String {
         let hash = digest::digest(&digest::SHA256, state.as_bytes());
-        let short: String = URL_SAFE_NO_PAD.encode(hash.as_ref()).chars().take(FLOW_LEN).collect();
-        format!("{}{FLOW}{short}", self.base)
+        let short = hash.as_ref().get(..FLOW_BYTES).unwrap_or_default();
+        let mut name = String::with_capacity(self.base.len() + FLOW.len() + FLOW_LEN);
+        name.push_str(&self.base);
+        name.push_str(FLOW);
+        URL_SAFE_NO_PAD.encode_string(short, &mut name);
+        name
     }
 
     /// What the cookie of this name is for; `None` when it is not one that we set.
