@@ -102,6 +102,10 @@ pub(crate) struct ExplainArgs {
     /// Whose claims they are, where `iss` does not say it and there are several providers.
     #[arg(long, value_name = "NAME")]
     pub(crate) provider: Option<String>,
+    /// A header that it brings, as `Name: value`; may be given several times. Without any, what a request has to show beside a session is
+    /// told, not judged.
+    #[arg(long = "header", short = 'H', value_name = "HEADER")]
+    pub(crate) headers: Vec<String>,
     /// The address that the request comes from. Without it: 127.0.0.1.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) client_ip: Option<IpAddr>,

@@ -173,6 +173,11 @@ impl<'a> Preflight<'a> {
         self.route
     }
 
+    /// Whether the page may send the request that it announces, as far as its origin goes.
+    pub const fn is_shared(&self) -> bool {
+        self.cors.is_some()
+    }
+
     /// The answer: 204 with what the route lets the page do, or 403. Never from a cache of ours, never with a cookie.
     pub fn answer(&self, visit: &Visit, headers: &HeaderMap) -> Response<Body> {
         let allowed = self.cors.and_then(|cors| Some((cors, cors.reader(headers)?)));

@@ -11,56 +11,59 @@ use http::header::ORIGIN;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 
-use super::credential::Credential;
 use super::edge::Admitted;
 use super::route::{Other, Route};
 use crate::config::settings::CsrfCheck;
 use crate::endpoint::origin::{Source, is_same_site, source};
-use crate::endpoint::site::Site;
 use crate::http::visit::Visit;
-use crate::session::csrf;
 
 /// What carries the token. It goes no further.
 pub static CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
 
+/// Who sends a request, as far as it matters here.
+#[derive(Clone, Copy)]
+pub enum Sender<'s> {
+    /// Nobody is signed in.
+    Nobody,
+    /// Whoever has a session; tells whether a token is that session's.
+    Session(&'s dyn Fn(&[u8]) -> bool),
+    /// Whoever brought a token in `Authorization`.
+    Bearer,
+}
+
 /// What the request should have shown and did not; nothing when it may go on. Where its path can be read in several ways, the routes of
 /// all readings are asked.
 pub fn lacking(
-    site: &Site,
     (route, also): (&Route, &[Other<'_>]),
-    credential: &Credential,
+    sender: Sender<'_>,
     admitted: &Admitted,
     parts: &Parts,
 ) -> Option<CsrfCheck> {
-    if parts.method.is_safe() || matches!(credential, Credential::Bearer(_)) {
+    if parts.method.is_safe() || matches!(sender, Sender::Bearer) {
         return None;
     }
     let routes = std::iter::once(route).chain(also.iter().map(|other| &**other.route));
     let mut asked = routes.filter_map(|route| Some((route, route.csrf?)));
-    let lacking = asked.find(|(route, check)| !is_shown(site, route, *check, credential, admitted, parts));
+    let lacking = asked.find(|(route, check)| !is_shown(route, *check, sender, admitted, parts));
     lacking.map(|(_, check)| check)
 }
 
-fn is_shown(
-    site: &Site,
-    route: &Route,
-    check: CsrfCheck,
-    credential: &Credential,
-    admitted: &Admitted,
-    parts: &Parts,
-) -> bool {
+fn is_shown(route: &Route, check: CsrfCheck, sender: Sender<'_>, admitted: &Admitted, parts: &Parts) -> bool {
     let (visit, headers) = (&admitted.visit, &parts.headers);
-    let Some(session) = credential.who().and_then(|who| who.session()) else {
+    let is_sessions = match sender {
+        Sender::Session(is_sessions) => is_sessions,
         // A certificate is sent by itself as well; most who have one are programs, and say nothing of where they come from.
-        return admitted.certificate.is_none()
-            || source(headers, &visit.site) != Source::Foreign
-            || is_named(route, headers);
+        Sender::Nobody => {
+            let is_foreign = admitted.certificate.is_some() && source(headers, &visit.site) == Source::Foreign;
+            return !is_foreign || is_named(route, headers);
+        }
+        Sender::Bearer => return true,
     };
     match check {
         CsrfCheck::Token => {
             let mut shown = headers.get_all(&CSRF_TOKEN).iter();
             let token = shown.next().filter(|_| shown.next().is_none());
-            token.is_some_and(|token| csrf::is_token(&site.sessions, &session.id, token.as_bytes()))
+            token.is_some_and(|token| is_sessions(token.as_bytes()))
         }
         CsrfCheck::SameOrigin => is_ours(route, headers, visit),
         CsrfCheck::SameSite => is_same_site(headers) || is_ours(route, headers, visit),

@@ -11,7 +11,7 @@ use super::bearer::challenge::{self, Denial};
 use super::bearer::{Acceptance, Desk};
 use super::cors::{self, Preflight};
 use super::credential::{Credential, Recognised};
-use super::csrf;
+use super::csrf::{self, Sender};
 use super::decide::{Decision, decide};
 use super::edge::Admitted;
 use super::handle::Gate;
@@ -29,6 +29,7 @@ use crate::http::visit::Visit;
 use crate::policy::asker::Asker;
 use crate::policy::wanted::Wanted;
 use crate::session::cookie::Broken;
+use crate::session::csrf::is_token;
 use crate::session::refresh::flight::Flight;
 
 /// What becomes of a request.
@@ -127,13 +128,7 @@ impl Gate {
         }
         match decision {
             Decision::Pass | Decision::Reported => {
-                match forged(&plan.site, (route, &also), &credential, admitted, parts) {
-                    None => Judged::Pass(Passage { admitted, route, who, now }),
-                    Some((name, refusal)) => {
-                        record.decided(name);
-                        Judged::Refused(refusal)
-                    }
-                }
+                self.admit(Passage { admitted, route, who, now }, &also, &credential, parts, record)
             }
             Decision::SignIn(wanted) => Judged::Refused(Refusal::SignIn { route, credential, wanted }),
             Decision::StepUp(wanted) => Judged::Refused(Refusal::StepUp { route, who, wanted }),
@@ -143,6 +138,36 @@ impl Gate {
 }
 
 impl Gate {
+    /// What becomes of a request of somebody who may pass: it goes on, unless another site's page sent it.
+    fn admit<'a>(
+        &self,
+        passage: Passage<'a>,
+        also: &[Other<'_>],
+        credential: &Credential,
+        parts: &Parts,
+        record: &mut Record,
+    ) -> Judged<'a> {
+        let sessions = &self.plan.site.sessions;
+        let session = passage.who.as_ref().and_then(|who| who.session());
+        let is_sessions = |token: &[u8]| session.is_some_and(|session| is_token(sessions, &session.id, token));
+        let sender = match credential {
+            Credential::Session(_) => Sender::Session(&is_sessions),
+            Credential::Bearer(_) => Sender::Bearer,
+            Credential::Absent | Credential::Broken(_) | Credential::Over | Credential::Unknown => Sender::Nobody,
+        };
+        match forged((passage.route, also), sender, passage.admitted, parts) {
+            None => Judged::Pass(passage),
+            Some(Forged::WebSocket) => {
+                record.decided("foreign_origin");
+                Judged::Refused(Refusal::ForeignOrigin)
+            }
+            Some(Forged::Lacking(check)) => {
+                record.decided("csrf");
+                Judged::Refused(Refusal::Forged(check))
+            }
+        }
+    }
+
     /// The route of a request, and those of other readings of its path.
     fn route<'a>(
         &'a self,
@@ -277,21 +302,29 @@ pub fn invite(mut response: Response<Body>, route: &Route, visit: &Visit) -> Res
     response
 }
 
-/// Why a request of somebody who may pass was not sent by them, if it seems so, with the word for the log.
-fn forged<'a>(
-    site: &Site,
+/// A request of somebody who may pass, that they did not send themselves, as far as can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forged {
+    /// Another site's page opens a WebSocket.
+    WebSocket,
+    /// It would change something, and lacks this.
+    Lacking(CsrfCheck),
+}
+
+/// Whether somebody else's page sent the request of somebody who may pass. Pure, so that `explain` gives the same answer.
+pub fn forged(
     (route, also): (&Route, &[Other<'_>]),
-    credential: &Credential,
+    sender: Sender<'_>,
     admitted: &Admitted,
     parts: &Parts,
-) -> Option<(&'static str, Refusal<'a>)> {
+) -> Option<Forged> {
     if admitted.websocket
-        && (matches!(credential, Credential::Session(_)) || admitted.certificate.is_some())
+        && (matches!(sender, Sender::Session(_)) || admitted.certificate.is_some())
         && !is_own_origin(parts, &admitted.visit)
     {
-        return Some(("foreign_origin", Refusal::ForeignOrigin));
+        return Some(Forged::WebSocket);
     }
-    csrf::lacking(site, (route, also), credential, admitted, parts).map(|check| ("csrf", Refusal::Forged(check)))
+    csrf::lacking((route, also), sender, admitted, parts).map(Forged::Lacking)
 }
 
 /// Browsers send cookies and certificates with a WebSocket handshake whatever page began it, and say in `Origin` which page that was

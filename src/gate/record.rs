@@ -20,7 +20,8 @@ pub struct Record {
     decision: &'static str,
     who: Option<Rc<Recognised>>,
     upstream: Option<Duration>,
-    sharing: Option<Sharing>,
+    /// Boxed, since every open connection keeps room for this record.
+    sharing: Option<Box<Sharing>>,
 }
 
 /// What was asked, as the log says it: never with a query, which may carry a code.
@@ -55,11 +56,11 @@ impl Record {
 
     /// Notes what the answer says of who may read it.
     pub fn shared(&mut self, sharing: Option<Sharing>) {
-        self.sharing = sharing;
+        self.sharing = sharing.map(Box::new);
     }
 
     /// What the answer says of who may read it; nothing where that is left to the upstream.
-    pub const fn sharing(&mut self) -> Option<Sharing> {
+    pub const fn sharing(&mut self) -> Option<Box<Sharing>> {
         self.sharing.take()
     }
 

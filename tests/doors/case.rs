@@ -79,6 +79,7 @@ pub(crate) enum Door {
     Apache,
     EnvoyHttp,
     EnvoyGrpc,
+    Explain,
 }
 
 /// One case.

@@ -18,6 +18,7 @@ mod support;
 mod case;
 mod cases;
 mod direct;
+mod explain;
 mod ext_authz;
 mod front;
 mod fronts;

@@ -52,6 +52,8 @@ pub(crate) struct Scene {
     pub(crate) asked: Gateway,
     /// Where it is asked over gRPC.
     pub(crate) ext_authz: u16,
+    /// The config of the first, as its operator wrote it.
+    pub(crate) config: String,
     /// What is behind all doors.
     pub(crate) upstream: Upstream,
     provider: Provider,
@@ -81,8 +83,16 @@ impl Scene {
             .listen_line(&format!("ext_authz = [\"127.0.0.1:{ext_authz}\"]"))
             .raw("[trusted_proxies]\nnetworks = [\"127.0.0.1\"]")
             .start();
-        let mut scene =
-            Self { gateway, asked, ext_authz, upstream, provider, mint: Mint::new(), cookies: HashMap::new() };
+        let mut scene = Self {
+            gateway,
+            asked,
+            ext_authz,
+            config: config.text(),
+            upstream,
+            provider,
+            mint: Mint::new(),
+            cookies: HashMap::new(),
+        };
         scene.sign_everybody_in(&config);
         scene.upstream.forget();
         scene

@@ -231,6 +231,33 @@ fn class_32_every_reading_of_a_path_is_asked() {
     assert_refused(&scene, &write(&scene, "POST", "/odd/strict;v=1/x", &alice.cookie).send(), "the other reading");
 }
 
+/// The gateway's own endpoints, which need no setting for it.
+#[test]
+fn class_32_other_pages_end_and_change_no_session() {
+    let scene = scene();
+    let alice = person(&scene, "alice");
+    let foreign: [&[(&str, &str)]; 4] = [
+        &[("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")],
+        &[("Sec-Fetch-Site", "same-site"), ("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "image")],
+        &[("Origin", "https://evil.example"), ("Accept", "text/html")],
+        &[("Origin", "null"), ("Accept", "*/*")],
+    ];
+    for lines in foreign {
+        for (method, target) in [
+            ("GET", "/.auth/logout"),
+            ("POST", "/.auth/logout"),
+            ("GET", "/.auth/logout?everywhere=1"),
+            ("POST", "/.auth/refresh"),
+            ("GET", "/.auth/refresh"),
+        ] {
+            let answer = write(&scene, method, target, &alice.cookie).headers(lines).send();
+            assert!(answer.head.all("set-cookie").is_empty(), "{method} {target} {lines:?}: {:?}", answer.head.headers);
+            let me = write(&scene, "GET", "/.auth/me", &alice.cookie).send();
+            assert_eq!(me.status, 200, "{method} {target} {lines:?} ended the session");
+        }
+    }
+}
+
 /// `/me` tells nobody else, and tells no token of the provider's.
 #[test]
 fn me_tells_the_token_and_when_it_ends_to_pages_of_this_origin_alone() {

@@ -41,6 +41,17 @@ allow = "signed-in"
 strip_prefix = "/api"
 upstream = "api"
 [[routes]]
+path = "/guarded/*"
+allow = "signed-in"
+csrf = "same-origin"
+cors = { origins = ["https://front.example.com"], credentials = true }
+upstream = "app"
+[[routes]]
+path = "/with-token/*"
+allow = "signed-in"
+csrf = "token"
+upstream = "app"
+[[routes]]
 path = "/*"
 allow = "everyone"
 upstream = "app"
@@ -143,6 +154,42 @@ fn what_the_upstream_would_get_is_told() {
     let named = |name: &str| headers.iter().find(|header| header["name"] == name).map(|header| header["value"].clone());
     assert_eq!((named("x-forwarded-user"), named("x-forwarded-email")), (Some(json!("1")), Some(json!("a@corp.com"))));
     assert!(upstream["token"].as_str().is_some_and(|token| token.contains("access")), "{told}");
+}
+
+#[test]
+fn what_a_request_has_to_show_is_told_and_judged_where_it_says_what_it_brings() {
+    let desk = Desk::new();
+    let claims = json!({"sub": "1"});
+    let ask = |arguments: &[&str]| {
+        let (exit, told) = desk.explain(arguments, Some(&claims));
+        (exit, told["decision"].as_str().unwrap_or_default().to_owned(), told["csrf"].clone())
+    };
+    let pass = |csrf: Value| (Some(0), "pass".to_owned(), csrf);
+    let forged = |csrf: &str| (Some(5), "csrf".to_owned(), json!(csrf));
+    assert_eq!(ask(&["POST", "/guarded/x"]), pass(json!("same-origin")), "it passes if it shows that");
+    assert_eq!(ask(&["GET", "/guarded/x"]), pass(Value::Null));
+    assert_eq!(ask(&["POST", "/x"]), pass(Value::Null));
+    for (header, expected) in [
+        ("Sec-Fetch-Site: same-origin", pass(Value::Null)),
+        ("Origin: https://front.example.com", pass(Value::Null)),
+        ("Sec-Fetch-Site: cross-site", forged("same-origin")),
+        ("Accept: */*", forged("same-origin")),
+    ] {
+        assert_eq!(ask(&["POST", "/guarded/x", "--header", header]), expected, "{header}");
+    }
+    assert_eq!(ask(&["POST", "/with-token/x", "-H", "Sec-Fetch-Site: same-origin"]), forged("token"));
+    assert_eq!(ask(&["POST", "/with-token/x", "-H", "X-CSRF-Token: it"]), pass(Value::Null));
+    let preflight = |origin: &str| {
+        let origin = format!("Origin: {origin}");
+        desk.explain(&["OPTIONS", "/guarded/x", "-H", &origin, "-H", "Access-Control-Request-Method: POST"], None)
+    };
+    let (exit, told) = preflight("https://front.example.com");
+    assert_eq!((exit, &told["decision"], &told["status"]), (Some(0), &json!("preflight"), &json!(204)), "{told}");
+    let (exit, told) = preflight("https://evil.example");
+    assert_eq!((exit, &told["decision"], &told["status"]), (Some(6), &json!("preflight"), &json!(403)), "{told}");
+    let (exit, told) = desk.explain(&["GET", "/x", "-H", "no header"], None);
+    assert_eq!(exit, Some(2));
+    assert!(told["err"].as_str().is_some_and(|err| err.contains("is no header")), "{told}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, header};
+use http::{HeaderName, HeaderValue, Method, Request, header};
 use serde_json::{Map, Value};
 
 use crate::base::clock::{Clock, Timestamp};
@@ -27,6 +27,8 @@ pub(super) struct Case {
     pub(super) url: String,
     /// The request; why no client could send it, when it can't be one.
     pub(super) parts: Result<Parts, &'static str>,
+    /// Whether it says by itself what it brings beside its target.
+    pub(super) has_headers: bool,
     /// The connection that it comes over.
     pub(super) peer: Peer,
     /// Who is signed in.
@@ -52,11 +54,13 @@ pub(super) fn read(args: &ExplainArgs, settings: &Settings) -> Result<Case, Stri
         Some(file) => Some(person(&text_of(file)?, args.provider.as_deref(), settings)?),
     };
     let (who, authenticated) = person.unzip();
+    let brought = args.headers.iter().map(|line| header(line)).collect::<Result<Vec<_>, _>>()?;
     let client = args.client_ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     Ok(Case {
         method: args.method.clone(),
         url: args.url.clone(),
-        parts: parts(&args.method, &host, target),
+        parts: parts(&args.method, &host, target).map(|parts| with(parts, brought)),
+        has_headers: !args.headers.is_empty(),
         peer: Peer { remote: Some(SocketAddr::new(client, 0)), local: None, tls: is_tls, certificate: None },
         who,
         authenticated: authenticated.flatten(),
@@ -93,6 +97,20 @@ fn parts(method: &str, host: &str, target: &str) -> Result<Parts, &'static str> 
     let target = PathAndQuery::try_from(slashed).map_err(|_| "the request target can't be read")?;
     let request = Request::builder().method(method).uri(http::Uri::from(target)).header(header::HOST, host).body(());
     request.map(|request| request.into_parts().0).map_err(|_| "the request target can't be read")
+}
+
+/// One header as it was given: `Name: value`.
+fn header(line: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let wrong = || format!("`{}` is no header; write it like `Origin: https://app.example.com`", printable(line));
+    let (name, value) = line.split_once(':').ok_or_else(wrong)?;
+    Ok((name.parse().map_err(|_| wrong())?, value.trim().parse().map_err(|_| wrong())?))
+}
+
+fn with(mut parts: Parts, headers: Vec<(HeaderName, HeaderValue)>) -> Parts {
+    for (name, value) in headers {
+        parts.headers.append(name, value);
+    }
+    parts
 }
 
 fn text_of(file: &std::path::Path) -> Result<Vec<u8>, String> {

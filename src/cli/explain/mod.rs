@@ -43,10 +43,10 @@ pub(crate) fn run(args: &ExplainArgs) -> ExitCode {
 
 const fn code(ending: &Ending) -> u8 {
     match ending {
-        Ending::Passes { .. } | Ending::Ours => 0,
+        Ending::Passes { .. } | Ending::Ours | Ending::Preflight { shared: true, .. } => 0,
         Ending::SignIn { .. } => 3,
         Ending::StepUp { .. } => 4,
-        Ending::Forbidden => 5,
-        Ending::Refused { .. } => 6,
+        Ending::Forbidden | Ending::Forged(_) => 5,
+        Ending::Refused { .. } | Ending::Preflight { shared: false, .. } => 6,
     }
 }

@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
+use http::header::AUTHORIZATION;
+use http::request::Parts;
 use http::{HeaderValue, Method};
 
 use super::case::Case;
 use crate::config::settings::{CsrfCheck, Settings, TokenSettings, UpstreamAddress, UpstreamKind};
 use crate::endpoint::site::owns;
+use crate::gate::cors;
+use crate::gate::csrf::Sender;
 use crate::gate::decide::{Decision, decide};
 use crate::gate::edge::{self, Admitted};
+use crate::gate::judge::{Forged, forged};
 use crate::gate::route::{Lookup, Other, Route, RouteTable};
 use crate::identity::headers::IdentityHeaders;
 use crate::policy::asker::Asker;
@@ -56,6 +61,10 @@ pub(super) enum Ending {
     StepUp { wanted: Wanted },
     /// It goes nowhere.
     Forbidden,
+    /// It asks in advance whether a page of another origin may send another one, and this route answers.
+    Preflight { shared: bool, route: Arc<str> },
+    /// Whoever is signed in may pass, and somebody else's page sent it.
+    Forged(Forged),
     /// It is refused before any rule is looked at, or has no route.
     Refused { status: u16, reason: String },
 }
@@ -102,6 +111,12 @@ pub(super) fn of(case: &Case, settings: &Settings) -> Result<Outcome, String> {
         return Ok(Outcome { request, rules: Vec::new(), ending: Ending::Ours });
     }
     let table = RouteTable::compile(&settings.routes).map_err(|error| error.to_string())?;
+    if parts.method == Method::OPTIONS
+        && let Some(preflight) = cors::preflight(&table, admitted.visit.site.host(), &admitted.path, &parts.headers)
+    {
+        let ending = Ending::Preflight { shared: preflight.is_shared(), route: Arc::clone(&preflight.route().name) };
+        return Ok(Outcome { request, rules: Vec::new(), ending });
+    }
     let (route, also) = match table.lookup(admitted.visit.site.host(), &parts.method, &admitted.path) {
         Lookup::Found { route, also } => (route, also),
         Lookup::Odd => return refused(request, 400, "the path can be read in more than one way"),
@@ -118,14 +133,21 @@ pub(super) fn of(case: &Case, settings: &Settings) -> Result<Outcome, String> {
         now: case.now,
     };
     let ending = match decide(route, &also, &asker) {
-        decision @ (Decision::Pass | Decision::Reported) => match upstream(case, settings, route, &admitted)? {
-            Some(upstream) => Ending::Passes {
-                upstream,
-                reported: decision == Decision::Reported,
-                csrf: csrf(case, &parts.method, route, &also),
-            },
-            None => Ending::Refused { status: 400, reason: "the path can't be rewritten as the route says".to_owned() },
-        },
+        decision @ (Decision::Pass | Decision::Reported) => {
+            let csrf = match proof(case, &parts, &admitted, (route, &also)) {
+                Proof::Forged(forged) => {
+                    return Ok(Outcome { request, rules: asked(route, &also, &asker), ending: Ending::Forged(forged) });
+                }
+                Proof::Asked(check) => Some(check),
+                Proof::Nothing => None,
+            };
+            match upstream(case, settings, route, &admitted)? {
+                Some(upstream) => Ending::Passes { upstream, reported: decision == Decision::Reported, csrf },
+                None => {
+                    Ending::Refused { status: 400, reason: "the path can't be rewritten as the route says".to_owned() }
+                }
+            }
+        }
         Decision::SignIn(wanted) => Ending::SignIn { wanted: wanted.clone() },
         Decision::StepUp(wanted) => Ending::StepUp { wanted: wanted.clone() },
         Decision::Forbid => Ending::Forbidden,
@@ -133,10 +155,28 @@ pub(super) fn of(case: &Case, settings: &Settings) -> Result<Outcome, String> {
     Ok(Outcome { request, rules: asked(route, &also, &asker), ending })
 }
 
-/// What a session has to show beside its cookie. A case has no headers, so that it does is not known here.
-fn csrf(case: &Case, method: &Method, route: &Route, also: &[Other<'_>]) -> Option<CsrfCheck> {
-    case.who.as_ref().filter(|_| !method.is_safe())?;
-    route.csrf.or_else(|| also.iter().find_map(|other| other.route.csrf))
+/// What whoever may pass has to show beside a session.
+enum Proof {
+    /// Nothing, or it is there.
+    Nothing,
+    /// This; the case has no headers by which to tell.
+    Asked(CsrfCheck),
+    /// Somebody else's page sent it.
+    Forged(Forged),
+}
+
+/// A case has no session of its own, so that a token is taken for the right one.
+fn proof(case: &Case, parts: &Parts, admitted: &Admitted, (route, also): (&Route, &[Other<'_>])) -> Proof {
+    let sender = match &case.who {
+        None => Sender::Nobody,
+        Some(_) if route.bearer.is_some() && parts.headers.contains_key(AUTHORIZATION) => Sender::Bearer,
+        Some(_) => Sender::Session(&|_| true),
+    };
+    match forged((route, also), sender, admitted, parts) {
+        None => Proof::Nothing,
+        Some(Forged::Lacking(check)) if !case.has_headers => Proof::Asked(check),
+        Some(forged) => Proof::Forged(forged),
+    }
 }
 
 fn address(address: &UpstreamAddress) -> String {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::outcome::{Asked, Ending, Outcome};
 use crate::config::settings::CsrfCheck;
+use crate::gate::judge::Forged;
 use crate::policy::condition::Truth;
 use crate::policy::trace::{Admits, TracedTable};
 use crate::policy::wanted::Wanted;
@@ -19,6 +20,9 @@ const fn decision(ending: &Ending) -> &'static str {
         Ending::SignIn { .. } => "sign_in",
         Ending::StepUp { .. } => "step_up",
         Ending::Forbidden => "forbid",
+        Ending::Preflight { .. } => "preflight",
+        Ending::Forged(Forged::WebSocket) => "foreign_origin",
+        Ending::Forged(Forged::Lacking(_)) => "csrf",
         Ending::Refused { .. } => "refused",
     }
 }
@@ -50,6 +54,11 @@ pub(super) fn json(outcome: &Outcome) -> Value {
         }}),
         Ending::SignIn { wanted } | Ending::StepUp { wanted } => json!({"wanted": wanted_json(wanted)}),
         Ending::Refused { status, reason } => json!({"status": status, "reason": reason}),
+        Ending::Preflight { shared, route } => {
+            json!({"route": &**route, "status": if *shared { 204 } else { 403 }})
+        }
+        Ending::Forged(Forged::Lacking(check)) => json!({"status": 403, "csrf": csrf_word(*check)}),
+        Ending::Forged(Forged::WebSocket) => json!({"status": 403}),
         Ending::Ours | Ending::Forbidden => json!({}),
     };
     if let (Value::Object(told), Value::Object(more)) = (&mut told, more) {
@@ -190,6 +199,18 @@ fn ending_lines(ending: &Ending) -> Vec<String> {
             wants(wanted)
         )],
         Ending::Forbidden => vec!["forbidden: 403".to_owned()],
+        Ending::Preflight { shared: true, route } => {
+            vec![format!("a preflight: 204, answered here by the `cors` of the route `{}`", printable(route))]
+        }
+        Ending::Preflight { shared: false, route } => {
+            vec![format!("a preflight: 403, the route `{}` does not share this with that origin", printable(route))]
+        }
+        Ending::Forged(Forged::WebSocket) => {
+            vec!["forbidden: 403, another site's page opens a WebSocket in somebody's name".to_owned()]
+        }
+        Ending::Forged(Forged::Lacking(check)) => {
+            vec![format!("forbidden: 403 by `csrf = \"{}\"`, unless {}", csrf_word(*check), shown(*check))]
+        }
         Ending::Refused { status, reason } => vec![format!("refused: {status}, {reason}")],
     }
 }
