@@ -1,6 +1,7 @@
 //! What lives under the prefix: one file per endpoint, one table that finds it.
 
 pub mod backchannel;
+pub mod borrowing;
 pub mod callback;
 pub mod fault;
 pub mod form;

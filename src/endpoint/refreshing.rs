@@ -174,19 +174,7 @@ impl Crew {
             Err(fault) => {
                 tracing::warn!(error = %fault, "new tokens of a session are written when its store is back");
                 turn.landed(Arc::new(newest.clone()));
-                self.keep_later(keeper, &newest).await;
-            }
-        }
-    }
-
-    /// Tries again for as long as anybody may want it.
-    async fn keep_later(&self, keeper: &Keeper, newest: &Session) {
-        let mut pause = FIRST_PAUSE;
-        while !self.ended.holds(newest) && self.clock.now() < newest.used.after(KEPT_IN_MIND) {
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-            if keeper.keep(newest).await.is_ok() {
-                return;
+                keep_later(keeper, &newest, &self.clock).await;
             }
         }
     }
@@ -194,6 +182,19 @@ impl Crew {
     async fn give_back(&self, tokens: &Tokens) {
         if let Some(giving_back) = self.provider.revoke(tokens) {
             giving_back.await;
+        }
+    }
+}
+
+/// Tries again to write what a store did not take, for as long as anybody may want it. One that was ended meanwhile is not there to be
+/// written over.
+pub(super) async fn keep_later(keeper: &Keeper, newest: &Session, clock: &Clock) {
+    let mut pause = FIRST_PAUSE;
+    while clock.now() < newest.used.after(KEPT_IN_MIND) {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        if keeper.keep(newest).await.is_ok() {
+            return;
         }
     }
 }

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 
 use super::credential::Recognised;
 use super::handle::Gate;
 use super::pass::Passage;
 use super::plan::UpstreamPlan;
 use crate::config::settings::SubjectToken;
+use crate::endpoint::borrowing::Borrower;
 use crate::forward::request_out::{Authorization, Papers};
 use crate::identity::vouched::Binding;
 use crate::provider::ProviderFault;
@@ -260,24 +261,22 @@ async fn fetch(
     let is_ours = matches!(whose, Whose::Gateway);
     let offer = site.offer(provider).ok_or(NoPapers::Nobody)?;
     let key = grant.key(provider, &plan.name, whose);
+    let borrower = who.filter(|_| matches!(wanted, Wanted::Resource(_))).and_then(|who| {
+        let place = who.place(site, passage.admitted.visit.site.host());
+        Some(Borrower::new(site, &offer.provider, who.carried()?, place))
+    });
     let (vault, provider) = (gate.plan.vault.clone(), Arc::clone(&offer.provider));
     // In the back office to its end: whoever stops waiting leaves the token to the next who asks.
-    let outcome = site.office.run(async move { vault.get(key, provider.grant(&grant)).await }).await;
+    let asking = async move {
+        match borrower {
+            Some(borrower) => borrower.fetch(|token| grant.with_refresh_token(token)).await,
+            None => provider.grant(&grant).await,
+        }
+    };
+    let outcome = site.office.run(async move { vault.get(key, asking).await }).await;
     let outcome = outcome.map_err(|_dropped| NoPapers::Nobody)?;
     let fetched = outcome.map_err(if is_ours { NoPapers::Ours } else { NoPapers::Refused })?;
-    if fetched.refresh_token().is_some_and(|token| !is_sent(passage, token)) {
-        tracing::warn!(
-            upstream = &*plan.name,
-            "the provider replaces refresh tokens at every use, so the session's own is used up; write `exchange` in place of `resource`"
-        );
-    }
     Ok(fetched.kept())
-}
-
-/// Whether a refresh token that came back is the one that the session has.
-fn is_sent(passage: &Passage<'_>, token: &SecretString) -> bool {
-    let session = passage.who.as_deref().and_then(Recognised::session);
-    session.and_then(|session| session.tokens.refresh_token.as_deref()) == Some(token.expose_secret())
 }
 
 fn whose(who: &Recognised) -> Whose<'_> {

@@ -106,6 +106,17 @@ impl Grant {
         }
     }
 
+    /// The same for another refresh token, where it is for one at all.
+    #[must_use]
+    pub fn with_refresh_token(&self, token: SecretString) -> Self {
+        match self {
+            Self::Refresh { resource, scopes, .. } => {
+                Self::Refresh { token, resource: resource.clone(), scopes: scopes.clone() }
+            }
+            Self::Exchange { .. } | Self::ClientCredentials(_) => self.clone(),
+        }
+    }
+
     /// The parameters of its form. They hold secrets.
     pub fn form(&self) -> Vec<(&'static str, &str)> {
         let mut form = Vec::new();

@@ -1,6 +1,9 @@
 //! npm's oidc-provider as the issuer of access tokens: for one resource (RFC 8707), opaque and asked about (RFC 7662), signed (RFC 9068),
 //! bound to a key (RFC 9449), for services (RFC 6749, section 4.4).
 
+use std::thread;
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
@@ -12,6 +15,7 @@ use crate::support::client::{Client, Response};
 use crate::support::gateway::{Gateway, GatewayConfig};
 use crate::support::hand::Hand;
 use crate::support::parts::{self, OidcProvider, Part};
+use crate::support::pause;
 use crate::support::upstream::Upstream;
 
 /// Its tokens are opaque.
@@ -53,15 +57,19 @@ struct Scene {
 }
 
 fn scene(test: &str) -> Option<Scene> {
+    scene_with(test, &[])
+}
+
+/// With further variables of the provider.
+fn scene_with(test: &str, variables: &[(&str, &str)]) -> Option<Scene> {
     if !parts::are_there(test, &[Part::OidcProvider]) {
         return None;
     }
     let config = GatewayConfig::on_loopback();
     let resources = format!("{ORDERS} opaque,{JOBS} jwt,{OTHER} opaque");
-    let provider = OidcProvider::start_with(
-        config.public_url(),
-        &[("RESOURCES", resources.as_str()), ("CLAIMS_IN_ID_TOKEN", "yes"), ("CALLER_SECRET", OidcProvider::SECRET)],
-    );
+    let own =
+        [("RESOURCES", resources.as_str()), ("CLAIMS_IN_ID_TOKEN", "yes"), ("CALLER_SECRET", OidcProvider::SECRET)];
+    let provider = OidcProvider::start_with(config.public_url(), &[&own, variables].concat());
     let upstream = Upstream::start();
     let tables = format!(
         "[bearer.corp]\naudience = [{ORDERS:?}, {JOBS:?}]\nintrospection = \"opaque\"\nintrospection_cache = \"0s\"\n\
@@ -236,4 +244,34 @@ fn a_token_that_is_bound_to_a_key_is_worth_nothing_without_it() {
         let proof = hand.proof("GET", url.as_str(), &plain, &format!("for nothing {resource}"));
         assert_eq!(scene.call("/api/x", "DPoP", &plain, Some(&proof)).status, 401, "{resource}");
     }
+}
+
+#[test]
+fn refresh_tokens_that_work_once_serve_the_session_and_its_resource_side_by_side() {
+    let variables = [("REFRESH_TOKENS", "rotating"), ("ACCESS_TOKEN_SECONDS", "4")];
+    let Some(scene) = scene_with("interop::resource_rotating", &variables) else { return };
+    let mut browser = Browser::new();
+    browser.sign_in("alice", &scene.gateway.at("/"));
+    let granted = || scene.provider.logs().matches("granted refresh_token").count();
+    let mut tokens = Vec::new();
+    for round in 1..=3 {
+        let before = granted();
+        // The session's own token and the one for the resource are over: both are wanted at once, by one refresh token after the other.
+        pause(Duration::from_millis(4200));
+        let cookie = browser.jar.field(&Url::parse(&scene.gateway.at("/")).expect("a URL")).expect("it has cookies");
+        let threads: Vec<_> = (0..30)
+            .map(|number| {
+                let target = if number % 2 == 0 { "/x" } else { "/as-a-person/x" };
+                let request = scene.gateway.get(target).headers(&[("Accept", "text/html"), ("Cookie", &cookie)]);
+                thread::spawn(move || request.send().status)
+            })
+            .collect();
+        let statuses: Vec<u16> = threads.into_iter().map(|thread| thread.join().expect("an answer comes")).collect();
+        assert!(statuses.iter().all(|status| *status == 200), "round {round}: {statuses:?}\n{}", scene.gateway.logs());
+        assert_eq!(granted(), before + 2, "round {round}: one refresh, one token\n{}", scene.provider.logs());
+        tokens.push(scene.token_for_upstream(&mut browser, "/as-a-person/x"));
+    }
+    tokens.dedup();
+    assert_eq!(tokens.len(), 3);
+    assert!(!scene.provider.logs().contains("grant.revoked"), "{}", scene.provider.logs());
 }

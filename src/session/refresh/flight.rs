@@ -69,6 +69,11 @@ impl Turn {
         self.refreshes.note_refused(&self.session);
     }
 
+    /// The refresh token was used for something else, and is as good as before.
+    pub fn unchanged(mut self) {
+        self.is_told = true;
+    }
+
     /// It did not work out, and may at another try. `held` is what came, if anything did.
     pub fn failed(mut self, now: Timestamp, held: Option<Granted>) {
         self.is_told = true;

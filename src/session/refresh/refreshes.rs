@@ -117,6 +117,19 @@ pub enum Forced {
     Over,
 }
 
+/// What a call for the session's refresh token finds.
+#[derive(Debug)]
+pub enum Taken {
+    /// Nobody else uses it: the caller may, of the text that the turn is for.
+    Yours(Turn),
+    /// Somebody uses it; what comes of that counts.
+    UnderWay(Flight),
+    /// It was used up by a refresh whose answer could not be verified yet.
+    Later,
+    /// The session is over.
+    Over,
+}
+
 enum State {
     Over,
     /// The text that counts, when it is another than the caller's.
@@ -211,6 +224,22 @@ impl Refreshes {
         }
         let (turn, flight) = self.turn(&mut desk, session, failure, now, true);
         Forced::Boarding(Boarding::Yours(turn, flight))
+    }
+
+    /// The refresh token of `session`, which a cookie with the text of version `carried` led to, for something else than a refresh.
+    pub fn take(self: &Arc<Self>, session: &Arc<Session>, carried: u32, now: Timestamp) -> Taken {
+        let mut desk = self.desk();
+        let track = self.tracks.get(&session.id);
+        let State::Current(newer) = self.state(track.as_deref(), session, carried, now) else { return Taken::Over };
+        if let Some(ended) = desk.flights.get(&session.id) {
+            return Taken::UnderWay(Flight::new(ended.clone(), true));
+        }
+        let current = newer.as_ref().unwrap_or(session);
+        let failure = track.as_ref().and_then(|track| track.failure.as_ref());
+        if failure.is_some_and(|failure| failure.version == current.version && failure.held.is_some()) {
+            return Taken::Later;
+        }
+        Taken::Yours(self.turn(&mut desk, current, None, now, true).0)
     }
 
     /// The text of the session that counts now: `session` itself, or a newer one. `None` when it is over.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::model::{Granted, Session};
 use super::super::tests::sample;
 use super::flight::Turn;
-use super::refreshes::{Boarding, Forced, Look, Refreshes, Standing};
+use super::refreshes::{Boarding, Forced, Look, Refreshes, Standing, Taken};
 use super::schedule::Schedule;
 use crate::base::clock::Timestamp;
 
@@ -166,17 +166,21 @@ fn a_failure_is_followed_by_growing_pauses_in_which_the_session_goes_on() {
     assert!(board(&refreshes, &text(1, now), now + 80).take_held().is_none());
 }
 
-#[test]
-fn what_came_and_could_not_be_verified_is_handed_to_the_next_try() {
-    let (refreshes, first) = (refreshes(), text(0, 0));
-    let granted = Granted {
+fn granted() -> Granted {
+    Granted {
         access_token: "canary".to_owned(),
         refresh_token: None,
         expires_in: None,
         scopes: None,
         id_token: None,
         asked: at(80),
-    };
+    }
+}
+
+#[test]
+fn what_came_and_could_not_be_verified_is_handed_to_the_next_try() {
+    let (refreshes, first) = (refreshes(), text(0, 0));
+    let granted = granted();
     board(&refreshes, &first, 80).failed(at(80), Some(granted.clone()));
     assert_eq!(board(&refreshes, &first, 81).take_held(), Some(granted.clone()));
     // The turn was dropped without a word, as by a panic. What was taken from it is lost, and the pause is kept.
@@ -210,4 +214,24 @@ fn what_is_remembered_is_bounded() {
     }
     assert!(refreshes.remembered() < 1_200, "{}", refreshes.remembered());
     assert!(refreshes.remembered() > 200, "{}", refreshes.remembered());
+}
+
+#[test]
+fn whoever_uses_the_refresh_token_for_something_else_has_the_same_turn() {
+    let (refreshes, first) = (refreshes(), text(0, 0));
+    let Taken::Yours(turn) = refreshes.take(&first, 0, at(1)) else { panic!("nobody has it") };
+    assert!(matches!(refreshes.take(&first, 0, at(1)), Taken::UnderWay(_)));
+    assert!(matches!(look(&refreshes, &first, 90).unwrap().boarding, Some(Boarding::UnderWay(_))));
+    turn.unchanged();
+    assert_eq!(newer(&refreshes, &first, 2), Some(0), "nothing is known of it but what was");
+    let Taken::Yours(turn) = refreshes.take(&first, 0, at(2)) else { panic!("it was given back") };
+    turn.landed(text(1, 0));
+    let Taken::Yours(turn) = refreshes.take(&first, 0, at(3)) else { panic!("it was given back") };
+    assert_eq!(turn.session().version, 1, "the refresh token that came back is the one to use");
+    turn.refused();
+    assert!(matches!(refreshes.take(&first, 0, at(4)), Taken::Over));
+    // A refresh whose answer could not be verified has used it up.
+    let second = Arc::new(Session { id: [8; 16], ..(*text(0, 0)).clone() });
+    board(&refreshes, &second, 80).failed(at(80), Some(granted()));
+    assert!(matches!(refreshes.take(&second, 0, at(200)), Taken::Later));
 }
