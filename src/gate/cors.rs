@@ -4,7 +4,8 @@
 //! 1. An origin is one of the list, whole and byte for byte, or it is nobody's. `null` never is one.
 //! 2. A preflight is about the request that it announces: the route of that method speaks. It asks for no session, since browsers send
 //!    none with it, and whatever comes with it is not looked at.
-//! 3. What may be read depends on `Origin`, so every answer of such a route says so in `Vary`, refusals of ours too.
+//! 3. A preflight that no route of ours answers goes to its upstream in nobody's name, if nobody has to sign in there.
+//! 4. What may be read depends on `Origin`, so every answer of such a route says so in `Vary`, refusals of ours too.
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
     ORIGIN, VARY,
 };
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::route::{Lookup, Other, Route, RouteTable};
@@ -141,16 +143,20 @@ impl Sharing {
     }
 }
 
+/// Whether this is a browser's question in advance (Fetch, section 4.8). No browser sends a session with one, so none that comes along
+/// counts, whoever answers it.
+pub fn is_preflight(parts: &Parts) -> bool {
+    parts.method == Method::OPTIONS
+        && parts.headers.contains_key(ORIGIN)
+        && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
 /// The preflight that a request is, if a route answers preflights for what it announces, or for what it is itself.
-pub fn preflight<'a>(
-    routes: &'a RouteTable,
-    host: &str,
-    path: &CanonicalPath,
-    headers: &HeaderMap,
-) -> Option<Preflight<'a>> {
-    if !headers.contains_key(ORIGIN) || !headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
+pub fn preflight<'a>(routes: &'a RouteTable, host: &str, path: &CanonicalPath, parts: &Parts) -> Option<Preflight<'a>> {
+    if !is_preflight(parts) {
         return None;
     }
+    let headers = &parts.headers;
     let speaks = |method: &Method| match routes.lookup(host, method, path) {
         Lookup::Found { route, also } => {
             let speak = route.cors.is_some() && also.iter().all(|other| other.route.cors.is_some());

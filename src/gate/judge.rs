@@ -176,9 +176,7 @@ impl Gate {
         record: &mut Record,
     ) -> Result<(&'a Arc<Route>, Vec<Other<'a>>), Refusal<'a>> {
         let (routes, host) = (&self.plan.routes, admitted.visit.site.host());
-        if parts.method == Method::OPTIONS
-            && let Some(preflight) = cors::preflight(routes, host, &admitted.path, &parts.headers)
-        {
+        if let Some(preflight) = cors::preflight(routes, host, &admitted.path, parts) {
             record.routed(preflight.route());
             record.decided("preflight");
             return Err(Refusal::Preflight(preflight));
@@ -223,6 +221,10 @@ impl Gate {
                     Err((acceptance, Box::new(Denial::elsewhere())))
                 };
             }
+        }
+        // A browser asks in advance without the session, so whoever sends one along is no browser.
+        if cors::is_preflight(parts) {
+            return Ok(Credential::Absent);
         }
         self.bring_session(&admitted.visit, parts).await;
         let mut recognition = self.recognise(&admitted.visit, parts, now);

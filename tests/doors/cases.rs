@@ -326,6 +326,14 @@ fn pages() -> Vec<Case> {
             .by_script()
             .with("Origin", "https://evil.example")
             .with("Access-Control-Request-Method", "POST"),
+        case("OPTIONS", APP, "/api/x", alice, Unauthorized)
+            .by_script()
+            .with("Origin", "https://front.example.com")
+            .with("Access-Control-Request-Method", "GET"),
+        case("OPTIONS", APP, "/public/x", alice, Pass(None))
+            .by_script()
+            .with("Origin", "https://front.example.com")
+            .with("Access-Control-Request-Method", "GET"),
         case("OPTIONS", APP, "/shared/x", nobody, Unauthorized).by_script().with("Origin", "https://front.example.com"),
         case("OPTIONS", APP, "/api/x", nobody, Unauthorized)
             .by_script()

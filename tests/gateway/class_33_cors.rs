@@ -28,6 +28,10 @@ path = "/api/plain/*"
 allow = "signed-in"
 upstream = "app"
 [[routes]]
+path = "/plain-public/*"
+allow = "everyone"
+upstream = "app"
+[[routes]]
 path = "/away/*"
 allow = "everyone"
 upstream = "away"
@@ -205,7 +209,20 @@ fn class_33_what_is_no_preflight_here_needs_a_session() {
         assert_eq!(unspoken.status, 401, "{target}");
         assert_unreadable(&unspoken, target);
     }
+    // No browser sends a session along, and whoever does is not told apart by it.
+    for target in ["/api/plain/x", "/x"] {
+        let with_session = preflight(&scene, target, FRONT, "GET").header("Cookie", &cookie).send();
+        assert_eq!(with_session.status, 401, "{target}");
+    }
     assert_eq!(scene.upstream.count(), 0, "nobody is signed in");
+    let public = preflight(&scene, "/plain-public/x", FRONT, "GET").header("Cookie", &format!("{cookie}; a=b")).send();
+    assert_eq!(public.status, 200, "its application speaks for itself");
+    let seen = scene.upstream.only_request();
+    assert_eq!((seen.method.as_str(), seen.header("cookie")), ("OPTIONS", Some("a=b")));
+    for identity in ["x-forwarded-user", "x-forwarded-email", "x-forwarded-preferred-username", "x-forwarded-groups"] {
+        assert_eq!(seen.header(identity), None, "{identity}");
+    }
+    scene.upstream.forget();
     assert_eq!(without_method.header("Cookie", &cookie).send().status, 200);
     assert_eq!(scene.upstream.only_request().header("x-forwarded-user"), Some("alice"));
 }

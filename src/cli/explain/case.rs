@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::base::clock::{Clock, Timestamp};
 use crate::cli::args::ExplainArgs;
 use crate::config::settings::{ProviderSettings, Settings};
+use crate::gate::cors::is_preflight;
 use crate::http::visit::{Peer, SiteOrigin};
 use crate::identity::principal::Principal;
 use crate::jose::json::parse_object;
@@ -53,13 +54,16 @@ pub(super) fn read(args: &ExplainArgs, settings: &Settings) -> Result<Case, Stri
         None => None,
         Some(file) => Some(person(&text_of(file)?, args.provider.as_deref(), settings)?),
     };
-    let (who, authenticated) = person.unzip();
     let brought = args.headers.iter().map(|line| header(line)).collect::<Result<Vec<_>, _>>()?;
+    let parts = parts(&args.method, &host, target).map(|parts| with(parts, brought));
+    // A preflight is nobody's.
+    let person = person.filter(|_| !parts.as_ref().is_ok_and(is_preflight));
+    let (who, authenticated) = person.unzip();
     let client = args.client_ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     Ok(Case {
         method: args.method.clone(),
         url: args.url.clone(),
-        parts: parts(&args.method, &host, target).map(|parts| with(parts, brought)),
+        parts,
         has_headers: !args.headers.is_empty(),
         peer: Peer { remote: Some(SocketAddr::new(client, 0)), local: None, tls: is_tls, certificate: None },
         who,

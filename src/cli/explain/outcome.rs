@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderValue, Method};
 
 use super::case::Case;
 use crate::config::settings::{CsrfCheck, Settings, TokenSettings, UpstreamAddress, UpstreamKind};
@@ -111,9 +111,7 @@ pub(super) fn of(case: &Case, settings: &Settings) -> Result<Outcome, String> {
         return Ok(Outcome { request, rules: Vec::new(), ending: Ending::Ours });
     }
     let table = RouteTable::compile(&settings.routes).map_err(|error| error.to_string())?;
-    if parts.method == Method::OPTIONS
-        && let Some(preflight) = cors::preflight(&table, admitted.visit.site.host(), &admitted.path, &parts.headers)
-    {
+    if let Some(preflight) = cors::preflight(&table, admitted.visit.site.host(), &admitted.path, &parts) {
         let ending = Ending::Preflight { shared: preflight.is_shared(), route: Arc::clone(&preflight.route().name) };
         return Ok(Outcome { request, rules: Vec::new(), ending });
     }
