@@ -4,7 +4,8 @@
 //! 2. Nothing is asked of anyone while the provider waits: a token whose key is not at hand gets 400, and the keys are read anew behind
 //!    its back, at a bounded pace.
 //! 3. A session at the provider ends the sessions here that came of it; a person alone ends all that they have (section 2.7).
-//! 4. A mark is left for what this gateway never saw: the session may live in cookies that another gateway sealed.
+//! 4. A token counts once, at all gateways that share a store once they have learned of it.
+//! 5. A mark is left for what this gateway never saw: the session may live in cookies that another gateway sealed.
 
 use http::request::Parts;
 use http::{Response, StatusCode};
@@ -30,7 +31,13 @@ pub fn backchannel(site: &Site, visit: &Visit, parts: &Parts, body: &[u8], name:
     };
     match offer.provider.logged_out(token) {
         Ok(logged_out) => {
+            // This provider's memory holds what was said here; a gateway that shares its marks may have heard it, too.
+            let word = Mark::on_word(offer.provider.issuer(), &logged_out.id);
+            if site.ended.has(&word) {
+                return refuse(visit, name, "was heard before");
+            }
             end(site, visit, offer, &logged_out);
+            site.ended.end(word, site.clock.now());
             bare(&visit.request_id, StatusCode::OK)
         }
         Err(fault) => {
@@ -45,7 +52,7 @@ pub fn backchannel(site: &Site, visit: &Visit, parts: &Parts, body: &[u8], name:
 fn end(site: &Site, visit: &Visit, offer: &Offer, logged_out: &LoggedOut) {
     let issuer = offer.provider.issuer();
     let now = site.clock.now();
-    let LoggedOut { provider_session, subject, before } = logged_out;
+    let LoggedOut { provider_session, subject, before, id: _ } = logged_out;
     match (provider_session, subject) {
         (Some(sid), subject) => {
             site.ended.end(Mark::on_provider_session(issuer, sid, *before), now);

@@ -118,6 +118,8 @@ pub struct LoggedOut {
     pub subject: Option<String>,
     /// Nothing that began after this second is meant.
     pub before: Timestamp,
+    /// `jti`: names the token, for those who must not hear it twice.
+    pub id: String,
 }
 
 /// Why a logout token is refused. Never holds any of it.

@@ -14,6 +14,7 @@
 mod support;
 
 mod away;
+mod ends;
 mod everywhere;
 mod large;
 mod load;

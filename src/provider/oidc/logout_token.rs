@@ -83,9 +83,9 @@ pub(super) fn verify(
         return Err(LogoutTokenFault::Invalid("is signed with an algorithm that `signing_algorithms` does not list"));
     }
     // What its own claims rule out costs no signature.
-    let (logged_out, id) = check_claims(jws.unverified_claims(), expected).map_err(LogoutTokenFault::Invalid)?;
+    let logged_out = check_claims(jws.unverified_claims(), expected).map_err(LogoutTokenFault::Invalid)?;
     check_signature(keys, &jws)?;
-    if heard.is_first(id) { Ok(logged_out) } else { Err(LogoutTokenFault::Invalid("was heard before")) }
+    if heard.is_first(&logged_out.id) { Ok(logged_out) } else { Err(LogoutTokenFault::Invalid("was heard before")) }
 }
 
 fn check_signature(keys: &KeySet, jws: &Jws<'_>) -> Result<(), LogoutTokenFault> {
@@ -99,11 +99,8 @@ fn check_signature(keys: &KeySet, jws: &Jws<'_>) -> Result<(), LogoutTokenFault>
     Err(LogoutTokenFault::Invalid("has a signature that does not fit"))
 }
 
-/// What it says, and its `jti`.
-fn check_claims<'a>(
-    claims: &'a Map<String, Value>,
-    expected: &Expected<'_>,
-) -> Result<(LoggedOut, &'a str), &'static str> {
+/// What it says.
+fn check_claims(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<LoggedOut, &'static str> {
     let latest = expected.now.after(expected.skew);
     if claims.get("iss").and_then(Value::as_str) != Some(expected.issuer) {
         return Err("is from another issuer (iss)");
@@ -133,13 +130,13 @@ fn check_claims<'a>(
     if provider_session.is_none() && subject.is_none() {
         return Err("names neither a session nor a person (sid, sub)");
     }
-    let logged_out = LoggedOut {
+    Ok(LoggedOut {
         provider_session: provider_session.transpose()?.map(str::to_owned),
         subject: subject.transpose()?.map(str::to_owned),
         // A token that is held back for long ends nothing that began after it was made.
         before: expected.now.min(issued.after(expected.skew)),
-    };
-    Ok((logged_out, claims.get("jti").and_then(text).ok_or("has no jti of usual length")?))
+        id: claims.get("jti").and_then(text).ok_or("has no jti of usual length")?.to_owned(),
+    })
 }
 
 fn is_for_us_alone(audience: Option<&Value>, client_id: &str) -> bool {

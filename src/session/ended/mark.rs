@@ -26,6 +26,8 @@ enum On<'a> {
     Nameless(&'a str, &'a str),
     /// All sessions of a person.
     Person(&'a str, &'a str),
+    /// No session, but a word of a provider that ended some, by its name.
+    Word(&'a str, &'a str),
 }
 
 impl On<'_> {
@@ -39,6 +41,7 @@ impl On<'_> {
             Self::ProviderSession(issuer, name) => pair(&mut hash, b"p", issuer, name),
             Self::Nameless(issuer, name) => pair(&mut hash, b"n", issuer, name),
             Self::Person(issuer, name) => pair(&mut hash, b"a", issuer, name),
+            Self::Word(issuer, name) => pair(&mut hash, b"w", issuer, name),
         }
         let mut key = [0; 32];
         key.copy_from_slice(hash.finish().as_ref());
@@ -73,6 +76,11 @@ impl Mark {
     /// On all sessions that this person began until `before`.
     pub fn on_person(issuer: &str, subject: &str, before: Timestamp) -> Self {
         Self { key: On::Person(issuer, subject).key(), before }
+    }
+
+    /// On a word of `issuer` that this names, such as the `jti` of a logout token: heard once, it counts no more.
+    pub fn on_word(issuer: &str, name: &str) -> Self {
+        Self { key: On::Word(issuer, name).key(), before: Timestamp::from_seconds(u64::MAX) }
     }
 
     /// The same mark for sessions until another second.

@@ -175,6 +175,11 @@ impl EndedSessions {
         Ok(created)
     }
 
+    /// Whether this very mark is there, made here or by a gateway that shares its own.
+    pub fn has(&self, mark: &Mark) -> bool {
+        self.inner.marks.contains_key(mark.key())
+    }
+
     /// Grows with every mark: who has asked at this epoch need not ask again.
     pub fn epoch(&self) -> u64 {
         self.inner.epoch.load(Ordering::Acquire)
@@ -286,6 +291,20 @@ mod tests {
         let begun = Timestamp::from_seconds(NOW.seconds() - 1);
         assert_eq!(ended.admit(&session, begun, ended.epoch()), Err(EndedMeanwhile), "while the person was there");
         assert_eq!(ended.admit(&session, NOW, ended.epoch()), Ok(NOW.after(A_SECOND)));
+    }
+
+    #[test]
+    fn a_word_is_heard_once_and_ends_nobody() {
+        let (ended, elsewhere) = (ended(), ended());
+        let word = Mark::on_word("https://idp.example", "jti-1");
+        assert!(!ended.has(&word));
+        ended.end(word, NOW);
+        elsewhere.learn(word);
+        for heard in [&ended, &elsewhere] {
+            assert!(heard.has(&word) && !heard.has(&Mark::on_word("https://idp.example", "jti-2")));
+            assert!(!heard.has(&Mark::on_word("https://other.example", "jti-1")));
+            assert_eq!(hit(heard), [false; 4]);
+        }
     }
 
     #[test]
