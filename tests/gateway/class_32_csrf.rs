@@ -3,7 +3,9 @@
 use serde_json::json;
 
 use crate::bearer_scene::{AUDIENCE, good};
+use crate::refresh_scene;
 use crate::scene::{HTTPS, SESSION, Scene, session_value};
+use crate::support::answer::Answer;
 use crate::support::client::{Request, Response};
 
 const ROUTES: &str = r#"
@@ -229,6 +231,29 @@ fn class_32_every_reading_of_a_path_is_asked() {
     assert_eq!(write(&scene, "POST", "/odd/strict/x", &alice.cookie).send().status, 200);
     scene.upstream.forget();
     assert_refused(&scene, &write(&scene, "POST", "/odd/strict;v=1/x", &alice.cookie).send(), "the other reading");
+}
+
+/// A refresh keeps the session, and so the token that a page has had from the beginning; what is sent once more shows it to nobody either.
+#[test]
+fn the_token_outlives_a_refresh() {
+    let scene = refresh_scene::scene(300, |config| {
+        config.raw(
+            "[[routes]]\npath = \"/guarded/*\"\nallow = \"signed-in\"\nupstream = \"api\"\ncsrf = \"token\"\nretry_unauthorized = true",
+        )
+    });
+    let alice = person(&scene, "alice");
+    scene.upstream.forget();
+    scene.upstream.on_each("/guarded/x", vec![Answer::status(401), Answer::body("done")]);
+    let answer = write(&scene, "DELETE", "/guarded/x", &alice.cookie).header("X-CSRF-Token", &alice.token).send();
+    assert_eq!(answer.status, 200, "{}\n{}", answer.text(), scene.gateway.logs());
+    let seen = scene.upstream.requests();
+    assert!(seen.len() == 2 && seen.iter().all(|request| request.header("x-csrf-token").is_none()), "{seen:?}");
+    let newest = refresh_scene::new_cookie(&answer);
+    assert_ne!(newest, alice.cookie, "it was refreshed on the way");
+    let me = write(&scene, "GET", "/.auth/me", &newest).send().json();
+    assert_eq!(me["csrf_token"], json!(alice.token));
+    let after = write(&scene, "DELETE", "/guarded/x", &newest).header("X-CSRF-Token", &alice.token).send();
+    assert_eq!(after.status, 200, "{}", after.text());
 }
 
 /// The gateway's own endpoints, which need no setting for it.

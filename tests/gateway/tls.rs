@@ -222,6 +222,8 @@ fn rules_ask_for_certificates() {
          allow = {{ client_certificate = [\"dns:backup.example.com\", \"sha256:{}\"] }}\n\
          [[routes]]\npath = \"/both\"\nsigned_out = \"401\"\n\
          allow = {{ roles = [\"admin\"], client_certificate = [\"dns:backup.example.com\"] }}\n\
+         [[routes]]\npath = \"/write\"\nsigned_out = \"401\"\ncsrf = \"same-origin\"\n\
+         allow = {{ client_certificate = [\"dns:backup.example.com\"] }}\n\
          [[routes]]\npath = \"/public\"\nallow = \"everyone\"\n",
         sha256(pinned.der())
     );
@@ -260,6 +262,18 @@ fn rules_ask_for_certificates() {
         ("Origin", "https://evil.example"),
     ];
     assert_eq!(connection.ask(HOST, "/backup/x", &handshake).unwrap().0, 403);
+    // So a form of another page comes with one too; programs say nothing of where they come from.
+    for (said, expected) in [
+        (&[("Sec-Fetch-Site", "cross-site")][..], 403),
+        (&[("Origin", "https://evil.example")], 403),
+        (&[("Origin", "null")], 403),
+        (&[("Sec-Fetch-Site", "same-origin")], 200),
+        (&[], 200),
+    ] {
+        let mut connection = scene.client_with(&backup).connect(gateway.url(), HOST).unwrap();
+        let fields = [said, &[("Content-Length", "0")]].concat();
+        assert_eq!(connection.request("POST", HOST, "/write", &fields).unwrap().0, expected, "{said:?}");
+    }
 }
 
 #[test]

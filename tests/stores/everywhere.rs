@@ -21,6 +21,12 @@ fn a_session_lives_in(scene: &Scene, records: &dyn Fn() -> usize, dump: &dyn Fn(
         assert_eq!(scene.status(&mut browser, gateway), 200, "{}", scene.gateways[gateway].logs());
     }
     assert_eq!(scene.upstream.last_request().header("x-forwarded-user"), Some("carol-the-first"));
+    // A page that has the token of one gateway writes through the other.
+    let tokens = [0, 1].map(|gateway| {
+        scene.reach(&mut browser, gateway);
+        browser.peek(&at("/.auth/me")).json()["csrf_token"].as_str().map(str::to_owned)
+    });
+    assert!(tokens[0].is_some() && tokens[0] == tokens[1], "{tokens:?}");
     let held = dump();
     for part in ["carol", "example.com", line.trim_start_matches(&format!("{SESSION}=1."))] {
         assert!(!held.contains(part), "{part} stands in the store");

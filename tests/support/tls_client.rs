@@ -161,7 +161,18 @@ impl TlsConnection {
 
     /// Sends a request and reads the answer: its status, head and body.
     pub fn ask(&mut self, host: &str, target: &str, fields: &[(&str, &str)]) -> io::Result<(u16, Head, Vec<u8>)> {
-        let mut text = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n");
+        self.request("GET", host, target, fields)
+    }
+
+    /// The same with any method, without a body.
+    pub fn request(
+        &mut self,
+        method: &str,
+        host: &str,
+        target: &str,
+        fields: &[(&str, &str)],
+    ) -> io::Result<(u16, Head, Vec<u8>)> {
+        let mut text = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n");
         for (name, value) in fields {
             text.extend([name, ": ", value, "\r\n"]);
         }
@@ -170,7 +181,7 @@ impl TlsConnection {
         let head = self.reader.head()?.ok_or(io::ErrorKind::UnexpectedEof)?;
         let status = head.first_line.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
         let mut body = Vec::new();
-        self.reader.body(response_framing(&head, "GET", status), &mut |part| body.extend_from_slice(part))?;
+        self.reader.body(response_framing(&head, method, status), &mut |part| body.extend_from_slice(part))?;
         Ok((status, head, body))
     }
 
