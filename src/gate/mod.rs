@@ -1,8 +1,8 @@
 //! Floor 4: the way of a request, one file per verb.
 //!
 //! `handle` tells the story; `edge` makes one canonical request or refuses it, `client` finds who really calls, `judge` asks `route` for
-//! the rule, `credential` for the person and `decide` for the answer, `refuse` says no, `pass` says yes with its
-//! `papers`, `renewal` has tokens and cookies follow the provider, `vouch` says yes to a proxy that asks, `record` writes it down.
+//! the rule, `credential` for the person, `decide` for the answer and `csrf` whether it was they who asked, `cors` says which pages may
+//! read the answer, `refuse` says no, `pass` says yes with its `papers`, `renewal` has tokens and cookies follow the provider, `vouch` says yes to a proxy that asks, `record` writes it down.
 
 pub mod at_hand;
 pub mod bearer;
