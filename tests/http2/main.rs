@@ -19,6 +19,7 @@ mod frames;
 mod server;
 
 mod downgrade;
+mod farewells;
 mod interim;
 mod limits;
 mod listeners;
