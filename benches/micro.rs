@@ -49,6 +49,7 @@ fn main() -> Outcome {
     open_a_session()?;
     find_the_route()?;
     decide_by_a_rule()?;
+    decide_by_fifty_rules()?;
     look_at_frames()?;
     dress()
 }
@@ -140,6 +141,23 @@ fn decide_by_a_rule() -> Outcome {
         measure(&format!("decide, {name}"), || decide(found, &[], black_box(&asker)))?;
     }
     Ok(())
+}
+
+/// The last of fifty tables admits, so all of them are looked at.
+fn decide_by_fifty_rules() -> Outcome {
+    let table = |number: usize| Conditions {
+        roles: Some(vec![format!("role-{number}"), "auditor".to_owned()]),
+        groups: Some(vec![format!("team-{number}")]),
+        ..Conditions::default()
+    };
+    let last = Conditions { groups: Some(vec!["engineering".to_owned()]), ..Conditions::default() };
+    let tables: Vec<Conditions> = (1..50).map(table).chain([last]).collect();
+    let alice = principal();
+    let routes = RouteTable::compile(&[route("/".to_owned(), Allow::AnyOf(tables))])?;
+    let found = routes.find(HOST, &Method::GET, "/").ok_or("no route is found")?;
+    let asker = Asker { principal: Some(&alice), ..Asker::NOBODY };
+    expect(decide(found, &[], &asker) == Decision::Pass, "alice may not pass")?;
+    measure("decide, fifty tables, the last admits", || decide(found, &[], black_box(&asker)))
 }
 
 fn dress() -> Outcome {

@@ -48,6 +48,17 @@ impl Connection {
 
     /// Sends one request and reads its answer. A `form` is posted; without one it is a GET.
     pub(crate) async fn ask(&mut self, url: &Url, cookie: Option<&str>, form: Option<String>) -> Outcome<Answer> {
+        self.ask_with(url, cookie, form, &[]).await
+    }
+
+    /// As [`Self::ask`], with further header fields.
+    async fn ask_with(
+        &mut self,
+        url: &Url,
+        cookie: Option<&str>,
+        form: Option<String>,
+        fields: &[(&'static str, String)],
+    ) -> Outcome<Answer> {
         let method = if form.is_some() { Method::POST } else { Method::GET };
         let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
         let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
@@ -57,6 +68,9 @@ impl Connection {
         }
         if let Some(cookie) = cookie.filter(|cookie| !cookie.is_empty()) {
             request = request.header(COOKIE, cookie);
+        }
+        for (name, value) in fields {
+            request = request.header(*name, value);
         }
         if form.is_some() {
             request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
@@ -71,4 +85,9 @@ impl Connection {
 /// One request over a connection of its own.
 pub(crate) async fn get(url: &Url, cookie: Option<&str>) -> Outcome<Answer> {
     Connection::open(url).await?.ask(url, cookie, None).await
+}
+
+/// As [`get`], with further header fields.
+pub(crate) async fn get_with(url: &Url, cookie: Option<&str>, fields: &[(&'static str, String)]) -> Outcome<Answer> {
+    Connection::open(url).await?.ask_with(url, cookie, None, fields).await
 }

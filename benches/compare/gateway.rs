@@ -31,6 +31,10 @@ pub(crate) struct Plan {
     pub(crate) upstream: u16,
     /// Where the WebSocket echo is; it is asked for what is below `/ws/`.
     pub(crate) echo: u16,
+    /// Whether a proxy on this machine may ask about requests of its own.
+    pub(crate) in_front: bool,
+    /// The store of sessions; cookies without.
+    pub(crate) store: Option<String>,
 }
 
 /// The text of a session key; all gateways of one run share it.
@@ -43,13 +47,15 @@ pub(crate) fn session_key() -> Outcome<String> {
 }
 
 fn config(plan: &Plan, key: &Path) -> String {
-    let Plan { port, workers, routes, log, issuer, upstream, echo } = plan;
+    let Plan { port, workers, routes, log, issuer, upstream, echo, in_front, store } = plan;
+    let trusted = if *in_front { "trusted_proxies.networks = [\"127.0.0.1\"]\n" } else { "" };
+    let store = store.as_ref().map_or_else(String::new, |url| format!("store = \"{url}\"\n"));
     let key = key.display();
     let (id, secret) = (provider::CLIENT_ID, provider::CLIENT_SECRET);
     let mut text = format!(
         "public_url = \"http://127.0.0.1:{port}\"
 workers = {workers}
-
+{trusted}
 [listen]
 http = [\"127.0.0.1:{port}\"]
 
@@ -61,7 +67,7 @@ connections = 40000
 
 [session]
 keys = [{{ file = \"{key}\" }}]
-
+{store}
 [providers.bench]
 issuer = \"{issuer}\"
 client_id = \"{id}\"

@@ -23,6 +23,8 @@ pub(crate) struct Load {
     pub(crate) body: usize,
     /// Lines of a path, a tab and a `Cookie` header, asked for one after the other instead of `path`.
     pub(crate) lines: Option<PathBuf>,
+    /// Further header fields.
+    pub(crate) fields: Vec<(&'static str, String)>,
 }
 
 /// What came of one slice.
@@ -93,6 +95,9 @@ impl Runner<'_> {
         let mut wrk = process::on_cores(Some(self.cores), Path::new("wrk"));
         wrk.arg("-t1").arg(format!("-c{}", load.connections)).arg(format!("-d{}s", self.seconds)).arg("-s").arg(script);
         for (name, value) in BROWSER {
+            wrk.arg("-H").arg(format!("{name}: {value}"));
+        }
+        for (name, value) in &load.fields {
             wrk.arg("-H").arg(format!("{name}: {value}"));
         }
         if load.lines.is_none() && !side.cookie.is_empty() {

@@ -20,6 +20,7 @@ mod memory;
 mod mint;
 mod nginx;
 mod open_files;
+mod ours;
 mod parts;
 mod process;
 mod provider;

@@ -45,7 +45,7 @@ pub(crate) fn idle(stage: &Stage, pair: &Pair) -> Outcome<Vec<Figure>> {
 /// The most that is held while 512 connections ask.
 pub(crate) fn busy(stage: &Stage, pair: &Pair) -> Outcome<Vec<Figure>> {
     let Pair { nginx, gateway } = stage.pair()?;
-    let load = Load { connections: 512, path: "/".to_owned(), body: SMALL, lines: None };
+    let load = Load { connections: 512, path: "/".to_owned(), body: SMALL, lines: None, fields: Vec::new() };
     let mut most = [0.0_f64; 2];
     for (side, most) in [&nginx, &gateway].into_iter().zip(&mut most) {
         std::thread::scope(|scope| -> Outcome<()> {

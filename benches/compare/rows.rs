@@ -11,7 +11,7 @@ use crate::load::{Load, Runner, Slice};
 use crate::side::Side;
 use crate::stage::{FEW, NGINX, Pair, Stage, Variant};
 use crate::upstream::{LARGE, LARGE_PATH, SMALL};
-use crate::{Outcome, client, memory, mint, tell};
+use crate::{Outcome, client, memory, mint, ours, tell};
 
 type Row = fn(&Stage, &Pair) -> Outcome<Vec<Figure>>;
 
@@ -26,7 +26,9 @@ const ALL: &[(&str, Row)] = &[
     ("log-64", access_log),
     ("ws-echo", memory::echo),
     ("h2-64", h2),
-    ("bearer", bearer),
+    ("bearer", ours::bearer),
+    ("verify", ours::verify),
+    ("redis", ours::redis),
     ("routes", routes),
     ("sessions", sessions),
     ("two-cores", two_cores),
@@ -113,13 +115,15 @@ pub(crate) fn in_turn(
     Ok([first, second])
 }
 
-fn wrk_in_turn(stage: &Stage, base: &Side, ours: &Side, load: &Load) -> Outcome<[Vec<Slice>; 2]> {
+/// As [`in_turn`], with wrk.
+pub(crate) fn wrk_in_turn(stage: &Stage, base: &Side, ours: &Side, load: &Load) -> Outcome<[Vec<Slice>; 2]> {
     let runner: Runner<'_> = stage.runner();
     in_turn(stage, base, ours, |side, share| runner.wrk(side, load, share))
 }
 
-fn load(connections: u32, path: &str, body: usize) -> Load {
-    Load { connections, path: path.to_owned(), body, lines: None }
+/// A load of one path, asked for by nobody in particular.
+pub(crate) fn load(connections: u32, path: &str, body: usize) -> Load {
+    Load { connections, path: path.to_owned(), body, lines: None, fields: Vec::new() }
 }
 
 /// What is told of some slices.
@@ -133,6 +137,8 @@ pub(crate) enum What {
     P99,
     /// Requests a second.
     Rate,
+    /// Requests for each CPU second of the server.
+    Work,
     /// GiB of answers for each CPU second of the server.
     Bulk,
     /// Requests a second, were every one of so many cores busy with them alone.
@@ -146,6 +152,7 @@ impl What {
             Self::P50 => "p50 µs",
             Self::P99 => "p99 µs",
             Self::Rate => "per second",
+            Self::Work => "per CPU s",
             Self::Bulk => "GiB per CPU s",
             Self::Capacity(_) => "per second, cores full",
         }
@@ -157,6 +164,7 @@ impl What {
             Self::P50 => slice.p50?,
             Self::P99 => slice.p99?,
             Self::Rate => slice.requests / slice.seconds,
+            Self::Work => slice.requests / slice.cpu,
             Self::Bulk => slice.bytes / f64::from(1 << 30) / slice.cpu,
             Self::Capacity(cores) => f64::from(*cores.get(side)?) * slice.requests / slice.cpu,
         })
@@ -269,18 +277,6 @@ fn h2(stage: &Stage, pair: &Pair) -> Outcome<Vec<Figure>> {
     let name = ("h2-64", "GET with a session over HTTP/2, 1 KiB, 64 streams on 4 connections");
     let told = [(What::Cpu, Bar::None), (What::Rate, Bar::None)];
     Ok(told.iter().map(|told| figure(name, sides, &slices, *told)).collect())
-}
-
-/// One route that takes sessions and access tokens: a warm token against a session's cookie.
-fn bearer(stage: &Stage, _: &Pair) -> Outcome<Vec<Figure>> {
-    const PATH: &str = "/tokens/page";
-    let session = stage.gateway(&Variant { name: "session", ..Variant::MAIN }, &stage.cores.tested)?;
-    let caller = stage.fresh_gateway(&Variant { name: "access token", ..Variant::MAIN }, &stage.cores.tested)?;
-    let caller = Side { bearer: mint::access_token(&stage.provider)?, ..caller };
-    let slices = wrk_in_turn(stage, &session, &caller, &load(64, PATH, SMALL))?;
-    let name = ("bearer", "GET with a verified access token, against a session on the same route, 64 connections");
-    let told = [(What::Cpu, Bar::RatioAtMost(1.1)), (What::Rate, Bar::None)];
-    Ok(told.iter().map(|told| figure(name, [&session, &caller], &slices, *told)).collect())
 }
 
 /// Ten thousand paths in turn, found among one route and among ten thousand.

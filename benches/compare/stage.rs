@@ -64,11 +64,16 @@ pub(crate) struct Variant {
     pub(crate) routes: usize,
     /// Whether it writes a line a request; they go to `/dev/null`.
     pub(crate) access_log: bool,
+    /// Whether a proxy in front may ask it about requests of its own.
+    pub(crate) in_front: bool,
+    /// Where sessions live; in cookies without.
+    pub(crate) store: Option<String>,
 }
 
 impl Variant {
     /// That of most rows.
-    pub(crate) const MAIN: Self = Self { name: GATEWAY, workers: 1, routes: 0, access_log: false };
+    pub(crate) const MAIN: Self =
+        Self { name: GATEWAY, workers: 1, routes: 0, access_log: false, in_front: false, store: None };
 }
 
 /// Brings the ground up.
@@ -171,6 +176,8 @@ impl Stage {
             issuer: issuer.to_owned(),
             upstream: self.upstream_port,
             echo: self.echo_port,
+            in_front: variant.in_front,
+            store: variant.store.clone(),
         };
         Ok(Config { file: gateway::write(&self.new_folder(), &plan, &self.key)?, port, h2_port: port })
     }

@@ -100,7 +100,8 @@ enum Presented<'h> {
     Nothing,
     Token {
         scheme: Scheme,
-        token: &'h str,
+        /// As it came: [`token68`] says whether it may be one.
+        token: &'h [u8],
     },
     Malformed(&'static str),
 }
@@ -128,19 +129,16 @@ impl<'h> Presented<'h> {
         } else {
             return Self::Nothing;
         };
-        let token = std::str::from_utf8(rest.trim_ascii()).unwrap_or_default();
-        if is_token68(token) {
-            Self::Token { scheme, token }
-        } else {
-            Self::Malformed("the Authorization header holds no token")
-        }
+        Self::Token { scheme, token: rest.trim_ascii() }
     }
 }
 
 /// `b64token` (RFC 6750, section 2.1).
-fn is_token68(text: &str) -> bool {
+fn token68(bytes: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(bytes).ok()?;
     let body = text.trim_end_matches('=');
-    !body.is_empty() && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
+    let is_one = !body.is_empty() && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte));
+    is_one.then_some(text)
 }
 
 /// What a request shows of itself to a bound token.
@@ -183,7 +181,12 @@ impl Desk<'_> {
         let known = self.table.find(&key).filter(|who| self.still_counts(who, now));
         let who = match known {
             Some(who) => who,
-            None => self.verify(acceptance, token, key, scheme, now).await?,
+            None => {
+                // What was verified before was well formed then.
+                let token = token68(token);
+                let token = token.ok_or_else(|| Denial::malformed("the Authorization header holds no token"))?;
+                self.verify(acceptance, token, key, scheme, now).await?
+            }
         };
         let Some(vouched) = who.bearer() else { return Err(Denial::invalid("the token is none", scheme)) };
         let request = Request { scheme, hash: &hash, admitted, parts, now };
@@ -284,6 +287,6 @@ fn fingerprint(digest: &[u8]) -> String {
     })
 }
 
-fn hash(token: &str) -> [u8; 32] {
-    digest(&SHA256, token.as_bytes()).as_ref().first_chunk().copied().unwrap_or_default()
+fn hash(token: &[u8]) -> [u8; 32] {
+    digest(&SHA256, token).as_ref().first_chunk().copied().unwrap_or_default()
 }
