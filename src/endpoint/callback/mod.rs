@@ -81,7 +81,7 @@ async fn finish(
     match outcome {
         Ok(Ok(signed_in)) => {
             let asking = Asking { wanted: asked, started, seen, round, return_to };
-            end(site, visit, parts, offer, signed_in, asking).await
+            end(site, visit, parts, Arrival { offer, signed_in, asking }).await
         }
         // OpenID Connect Core Error Code unmet_authentication_requirements 1.0, section 2.
         Ok(Err(ProviderFault::Refused { error, .. })) if error == UNMET && !asked.is_nothing() => {
@@ -102,16 +102,17 @@ struct Asking {
     return_to: ReturnTo,
 }
 
-/// A sign-in that ended well: on to where the browser wanted to go, unless it has not what was asked of it (`OpenID` Connect Core
-/// 1.0, section 3.1.3.7, points 12 and 13). The time counts from when it was asked for.
-async fn end(
-    site: &Site,
-    visit: &Visit,
-    parts: &Parts,
-    offer: &Offer,
+/// A sign-in that ended well.
+struct Arrival<'a> {
+    offer: &'a Offer,
     signed_in: SignedIn,
     asking: Asking,
-) -> Response<Body> {
+}
+
+/// A sign-in that ended well: on to where the browser wanted to go, unless it has not what was asked of it (`OpenID` Connect Core
+/// 1.0, section 3.1.3.7, points 12 and 13). The time counts from when it was asked for.
+async fn end(site: &Site, visit: &Visit, parts: &Parts, arrival: Arrival<'_>) -> Response<Body> {
+    let Arrival { offer, signed_in, asking } = &arrival;
     let authenticated = signed_in.authenticated.map(|when| when.after(offer.provider.clock_skew()));
     let is_met = asking.wanted.is_met(&signed_in.principal, authenticated, asking.started);
     if is_met {
@@ -121,7 +122,7 @@ async fn end(
         } else {
             page::redirect(visit, StatusCode::SEE_OTHER, &location)
         };
-        return begin(site, visit, parts, offer, signed_in, asking, response).await;
+        return begin(site, visit, parts, arrival, response).await;
     }
     let page = step_up::unmet(site, visit, offer, &asking.return_to);
     let same = |known: &Session| {
@@ -132,20 +133,18 @@ async fn end(
     if site.session(visit, &parts.headers).as_deref().is_some_and(same) {
         return page;
     }
-    begin(site, visit, parts, offer, signed_in, asking, page).await
+    begin(site, visit, parts, arrival, page).await
 }
 
 /// Begins the session, unless what it relies on was ended while the sign-in was on its way.
-#[allow(clippy::too_many_arguments, reason = "what a sign-in that ended stands on")]
 async fn begin(
     site: &Site,
     visit: &Visit,
     parts: &Parts,
-    offer: &Offer,
-    signed_in: SignedIn,
-    asking: Asking,
+    arrival: Arrival<'_>,
     response: Response<Body>,
 ) -> Response<Body> {
+    let Arrival { offer, signed_in, asking } = arrival;
     let (started, seen) = (asking.started, asking.seen);
     let retry = site.login_path(Some(offer.provider.name()), &asking.return_to);
     let session = match name_session(site, signed_in, asking) {

@@ -16,7 +16,7 @@ async fn ended(site: &Site, visit: &Visit, parts: &Parts, signed_in: SignedIn, t
     let return_to = site.return_to(visit, Some(to));
     let asking =
         Asking { wanted: Wanted::default(), started: site.clock.now(), seen: site.ended.epoch(), round: 0, return_to };
-    end(site, visit, parts, &site.offers[0], signed_in, asking).await
+    end(site, visit, parts, Arrival { offer: &site.offers[0], signed_in, asking }).await
 }
 
 fn somebody() -> SignedIn {

@@ -179,14 +179,12 @@ impl Desk<'_> {
         let hash = hash(token);
         let key = Key { token: hash, issuers: acceptance.set };
         let known = self.table.find(&key).filter(|who| self.still_counts(who, now));
-        let who = match known {
-            Some(who) => who,
-            None => {
-                // What was verified before was well formed then.
-                let token = token68(token);
-                let token = token.ok_or_else(|| Denial::malformed("the Authorization header holds no token"))?;
-                self.verify(acceptance, token, key, scheme, now).await?
-            }
+        let who = if let Some(who) = known {
+            who
+        } else {
+            // What was verified before was well formed then.
+            let token = token68(token).ok_or_else(|| Denial::malformed("the Authorization header holds no token"))?;
+            self.verify(acceptance, token, key, scheme, now).await?
         };
         let Some(vouched) = who.bearer() else { return Err(Denial::invalid("the token is none", scheme)) };
         let request = Request { scheme, hash: &hash, admitted, parts, now };
