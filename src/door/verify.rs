@@ -136,7 +136,7 @@ fn for_others(mut permit: Permit<'_>) -> HeaderMap {
 fn for_envoy(gate: &Gate, mut permit: Permit<'_>) -> HeaderMap {
     let mut headers = std::mem::take(&mut permit.vouched.identity);
     permit.forwarding(gate, &mut headers);
-    let removed: Vec<HeaderName> = permit.removed(&headers).into_iter().filter(|name| !is_envoys_own(name)).collect();
+    let removed: Vec<&HeaderName> = permit.removed(&headers).into_iter().filter(|name| !is_envoys_own(name)).collect();
     if let Some(list) = list(&removed) {
         headers.insert(&ENVOY_REMOVE, list);
     }
@@ -156,11 +156,11 @@ pub fn is_envoys_own(name: &HeaderName) -> bool {
     name.as_str().starts_with("x-envoy-") || name.as_str() == "x-forwarded-client-cert"
 }
 
-fn list(names: &[HeaderName]) -> Option<HeaderValue> {
+fn list(names: &[&HeaderName]) -> Option<HeaderValue> {
     if names.is_empty() {
         return None;
     }
-    let names: Vec<&str> = names.iter().map(HeaderName::as_str).collect();
+    let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
     HeaderValue::try_from(names.join(",")).ok()
 }
 
