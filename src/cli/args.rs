@@ -102,6 +102,10 @@ pub(crate) struct ExplainArgs {
     /// Whose claims they are, where `iss` does not say it and there are several providers.
     #[arg(long, value_name = "NAME")]
     pub(crate) provider: Option<String>,
+    /// The --claims are those of an access token that comes in `Authorization`, of the issuer of this name in `[bearer.…]`. Its signature is
+    /// taken for good, and a proof or certificate for shown where it is bound to one.
+    #[arg(long, value_name = "NAME", conflicts_with = "provider", requires = "claims")]
+    pub(crate) bearer: Option<String>,
     /// A header that it brings, as `Name: value`; may be given several times. Without any, what a request has to show beside a session is
     /// told, not judged.
     #[arg(long = "header", short = 'H', value_name = "HEADER")]

@@ -107,6 +107,7 @@ async fn decide<'g>(
         Judged::Pass(passage) => match gate.vouch(&passage, parts, record).await {
             Ok(vouched) => return Ok(vouched),
             Err(Unvouched::OddPath) => refuse::odd_path(visit),
+            Err(Unvouched::NoPath) => refuse::no_path(visit),
             Err(Unvouched::Lacking(Lacking::SignIn)) => sign_in(passage.route, &Credential::Absent, parts),
             Err(Unvouched::Lacking(Lacking::Later)) => unavailable(visit),
             Err(Unvouched::Lacking(Lacking::Token)) => token_unavailable(&passage, parts),

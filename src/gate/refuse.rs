@@ -148,12 +148,21 @@ pub fn lead_to_sign_in(
     let response = match route.signed_out {
         _ if matches!(credential, Credential::Broken(Broken::Ambiguous)) => page::unauthorized(visit, &login),
         SignedOut::Unauthorized => page::unauthorized(visit, &login),
-        SignedOut::Auto if visit.caller == Caller::Program || is_prefetch(&parts.headers) => {
-            page::unauthorized_json(visit, &login)
+        _ if sends_to_sign_in(route, visit, &parts.headers) => {
+            page::redirect(visit, onward_status(parts), &visit.site.at(&login))
         }
-        SignedOut::Auto | SignedOut::Redirect => page::redirect(visit, onward_status(parts), &visit.site.at(&login)),
+        SignedOut::Auto | SignedOut::Redirect => page::unauthorized_json(visit, &login),
     };
     cleared(site, credential, parts, response)
+}
+
+/// Whether somebody without a session is sent to sign in; everyone else gets 401.
+pub fn sends_to_sign_in(route: &Route, visit: &Visit, headers: &HeaderMap) -> bool {
+    match route.signed_out {
+        SignedOut::Unauthorized => false,
+        SignedOut::Auto => visit.caller != Caller::Program && !is_prefetch(headers),
+        SignedOut::Redirect => true,
+    }
 }
 
 /// The answer, which also clears a cookie of ours that is of no use.

@@ -14,6 +14,7 @@ use super::record::Record;
 use super::renewal;
 use crate::config::settings::CsrfCheck;
 use crate::forward::request_out::Authorization;
+use crate::forward::rewrite::Uncut;
 use crate::http::cookie_scan;
 use crate::net::ready::ReadyHeaders;
 use crate::page::answer::REQUEST_ID;
@@ -38,6 +39,8 @@ pub struct Vouched<'g> {
 pub enum Unvouched<'a> {
     /// Its path can't be rewritten as its route says, so that it would be refused on its way through us.
     OddPath,
+    /// Whoever asks has nothing that could stand in the path where its route puts it.
+    NoPath,
     /// Its upstream would have to go without a token.
     Lacking(Lacking<'a>),
 }
@@ -58,9 +61,16 @@ impl Gate {
         let visit = &admitted.visit;
         let missing = || Unvouched::Lacking(Lacking::Token);
         let upstream = self.plan.upstreams.get(route.upstream).ok_or_else(missing)?;
-        if target(passage).is_err() {
-            record.decided("malformed");
-            return Err(Unvouched::OddPath);
+        match target(passage) {
+            Ok(_) => {}
+            Err(Uncut::Path) => {
+                record.decided("malformed");
+                return Err(Unvouched::OddPath);
+            }
+            Err(Uncut::Value(_)) => {
+                record.decided("no_path");
+                return Err(Unvouched::NoPath);
+            }
         }
         let site = &self.plan.site;
         let renewal = who.as_ref().and_then(|who| renewal::renewal(who, route, &parts.headers, *now));

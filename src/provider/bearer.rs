@@ -3,10 +3,13 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::base::clock::Clock;
+use serde_json::{Map, Value};
+
+use crate::base::clock::{Clock, Timestamp};
 use crate::config::settings::BearerSettings;
-use crate::identity::vouched::Vouched;
-use crate::provider::oidc::bearer::{Form, LONGEST, TokenIssuer};
+use crate::identity::principal::Principal;
+use crate::identity::vouched::{Binding, Vouched};
+use crate::provider::oidc::bearer::{Form, LONGEST, TokenIssuer, unverified};
 use crate::provider::{Outbound, ProviderFault};
 
 /// Why a token is not taken. Never holds any of it.
@@ -18,6 +21,19 @@ pub enum BearerFault {
     /// Whoever could tell can't be asked now. 503: nobody is let in because an issuer is away.
     #[error(transparent)]
     Unknown(#[from] ProviderFault),
+}
+
+/// Whom the claims of an access token would speak for, when they proved who they are, and whose hands it would be bound to: for tools that
+/// ask what would be decided. Nothing is verified.
+///
+/// # Errors
+/// Why a token with these claims would not be taken.
+pub fn caller_of(
+    settings: &BearerSettings,
+    claims: &Map<String, Value>,
+    now: Timestamp,
+) -> Result<(Principal, Option<Timestamp>, Binding), &'static str> {
+    unverified(settings, claims, now)
 }
 
 /// All issuers of one config.

@@ -57,6 +57,9 @@ fn rules() -> Vec<Case> {
         get("/token/x", nobody, SignIn),
         get("/strip/page", alice, Pass(Some("alice"))),
         get("/strip/page", nobody, SignIn),
+        // Nobody here has what this route puts into the path.
+        get("/locker/x", alice, Forbidden),
+        get("/locker/x", nobody, SignIn),
     ]
 }
 

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use portcullis::demo::provider::{Client as Registered, Person, ProviderOptions, Redirects, SigningAlgorithm};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cases::{API, APP, Case, Outcome, Who};
 use crate::support::browser::Browser;
@@ -13,7 +13,7 @@ use crate::support::gateway::{Gateway, GatewayConfig};
 use crate::support::provider::{CLIENT_ID, CLIENT_SECRET, Provider};
 use crate::support::upstream::{Recorded, Upstream};
 use crate::support::{SESSION_KEY, free_port};
-use crate::tokens::{self, Mint};
+use crate::tokens::{self, Mint, Token};
 
 const OTHER_KEY: &str = "HxAREhMUFRYXGBkaGxwdHh8AAQIDBAUGBwgJCgsMDQ4";
 
@@ -30,6 +30,7 @@ routes = [
   { path = "/other-provider/*", allow = { emails = ["carol@example.com"] }, upstream = "app" },
   { path = "/token/*", allow = "signed-in", upstream = "token" },
   { path = "/strip/*", allow = "signed-in", upstream = "app", strip_prefix = "/strip" },
+  { path = "/locker/*", allow = "signed-in", upstream = "app", rewrite = "/lockers/{claims.locker}/*" },
   { path = "/submit", allow = "signed-in", upstream = "app" },
   { path = "/submit", methods = ["POST"], allow = { roles = ["admin"] }, upstream = "app" },
   { path = "/read/*", methods = ["GET"], allow = "everyone", upstream = "app" },
@@ -142,6 +143,11 @@ impl Scene {
         Some(known.unwrap_or_else(|| panic!("{who:?} has no cookie at {host}")).1)
     }
 
+    /// What a token says.
+    pub(crate) fn token_claims(&self, token: Token) -> Value {
+        self.mint.claims(&self.provider, token)
+    }
+
     /// The headers of a case beside `Host`.
     pub(crate) fn headers(&self, case: &Case) -> Vec<(String, String)> {
         // One line of cookies, as browsers send them over HTTP/1.1.
@@ -167,17 +173,21 @@ fn provider() -> Provider {
         signing: SigningAlgorithm::Es256,
         ..ProviderOptions::default()
     });
-    provider.control().put_person(Person::new(
-        "alice",
-        json!({"sub": "alice", "preferred_username": "alice", "email": "alice@example.com", "email_verified": true,
-               "roles": ["user", "admin"], "groups": ["staff"]}),
-    ));
-    provider.control().put_person(Person::new(
-        "bob",
-        json!({"sub": "bob", "preferred_username": "bob", "email": "bob@example.com", "email_verified": false,
-               "roles": ["user"]}),
-    ));
+    for (name, who) in [("alice", Who::Alice), ("bob", Who::Bob)] {
+        provider.control().put_person(Person::new(name, claims_of(who).expect("they are somebody")));
+    }
     provider
+}
+
+/// What the provider says of who is signed in; nothing when nobody is.
+pub(crate) fn claims_of(who: Who) -> Option<Value> {
+    match who {
+        Who::Alice => Some(json!({"sub": "alice", "preferred_username": "alice", "email": "alice@example.com",
+            "email_verified": true, "roles": ["user", "admin"], "groups": ["staff"]})),
+        Who::Bob => Some(json!({"sub": "bob", "preferred_username": "bob", "email": "bob@example.com",
+            "email_verified": false, "roles": ["user"]})),
+        _ => None,
+    }
 }
 
 fn cookies(gateway: &Gateway, user: &str, host: &str) -> String {

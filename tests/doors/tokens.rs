@@ -119,6 +119,20 @@ impl Mint {
     }
 
     fn token(&self, provider: &Provider, token: Token) -> String {
+        let (header, claims) = self.parts(provider, token);
+        if token == Token::Nonsense {
+            return "nonsense".to_owned();
+        }
+        let object = |value: &Value| value.as_object().expect("an object").clone();
+        provider.control().sign(&object(&header), &object(&claims)).expect("it signs")
+    }
+
+    /// What a token says.
+    pub(crate) fn claims(&self, provider: &Provider, token: Token) -> Value {
+        self.parts(provider, token).1
+    }
+
+    fn parts(&self, provider: &Provider, token: Token) -> (Value, Value) {
         let now = Clock::System.now().seconds();
         let mut header = json!({"typ": "at+jwt"});
         let mut claims = json!({"iss": provider.issuer(), "aud": AUDIENCE, "sub": "alice", "client_id": "cli", "jti": "j-1",
@@ -126,7 +140,7 @@ impl Mint {
             "preferred_username": "alice"});
         let bound = json!({"jkt": self.hand.thumbprint()});
         let (name, value) = match token {
-            Token::Good | Token::Nothing | Token::Twice => ("roles", json!(["user"])),
+            Token::Good | Token::Nothing | Token::Twice | Token::Nonsense => ("roles", json!(["user"])),
             Token::Admin => ("roles", json!(["user", "admin"])),
             Token::OddRoles => ("roles", json!({"admin": true})),
             Token::OtherScope => ("scope", json!("orders:readx other")),
@@ -145,7 +159,6 @@ impl Mint {
                 header["typ"] = json!("logout+jwt");
                 ("events", json!({"http://schemas.openid.net/event/backchannel-logout": {}}))
             }
-            Token::Nonsense => return "nonsense".to_owned(),
             Token::BoundOtherScope => {
                 claims["scope"] = json!("other");
                 ("cnf", bound)
@@ -153,8 +166,7 @@ impl Mint {
             Token::BoundAsBearer | Token::BoundUnproven | Token::BoundElsewhere | Token::Bound => ("cnf", bound),
         };
         claims[name] = value;
-        let object = |value: &Value| value.as_object().expect("an object").clone();
-        provider.control().sign(&object(&header), &object(&claims)).expect("it signs")
+        (header, claims)
     }
 }
 

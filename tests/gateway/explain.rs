@@ -16,6 +16,8 @@ issuer = "https://login.example.com"
 client_id = "app"
 client_secret = "canary-client-secret"
 groups_claim = "groups"
+[bearer.corp]
+audience = ["https://api.example.com"]
 [upstreams.app]
 url = "http://127.0.0.1:3000"
 [upstreams.api]
@@ -50,6 +52,11 @@ upstream = "app"
 path = "/with-token/*"
 allow = "signed-in"
 csrf = "token"
+upstream = "app"
+[[routes]]
+path = "/machine/*"
+allow = { scopes = ["orders:read"] }
+bearer = true
 upstream = "app"
 [[routes]]
 path = "/*"
@@ -223,4 +230,60 @@ fn people_read_it_as_text_and_a_case_that_can_not_be_read_is_told() {
     }
     let ran = run(&["explain", "--config", "/nowhere.toml", "GET", "/"]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
+}
+
+/// A route takes a token for what it says, as if its signature had been verified; another route does not look at it.
+#[test]
+fn callers_with_tokens_are_explained() {
+    let desk = Desk::new();
+    let claims = |name: &str, value: Value| {
+        let mut all = json!({"iss": "https://login.example.com", "aud": "https://api.example.com", "sub": "cli",
+            "exp": 9_999_999_999_u64, "scope": "orders:read"});
+        all[name] = value;
+        all
+    };
+    let bearer = ["GET", "/machine/x", "--bearer", "corp"];
+    for (name, value, code, reason) in [
+        ("sub", json!("cli"), 0, None),
+        ("scope", json!("other"), 5, None),
+        ("scope", json!({"orders:read": true}), 5, None),
+        ("aud", json!("https://other.example.com"), 6, Some("the token is for another audience (aud)")),
+        ("exp", json!(1), 6, Some("the token has ended (exp)")),
+        ("iss", json!("https://evil.example"), 6, Some("the token is of another issuer (iss)")),
+    ] {
+        let (exit, told) = desk.explain(&bearer, Some(&claims(name, value)));
+        assert_eq!((exit, told["reason"].as_str()), (Some(code), reason), "{name}: {told}");
+        assert!(reason.is_none() || told["status"] == 401, "{told}");
+    }
+    let good = claims("sub", json!("cli"));
+    let (_, told) = desk.explain(&bearer, Some(&good));
+    assert_eq!(told["request"]["principal"], "corp:cli");
+    let (exit, told) = desk.explain(&["GET", "/admin/x", "--bearer", "corp"], Some(&good));
+    assert_eq!((exit, told["request"]["principal"].as_str()), (Some(3), None), "no credential there: {told}");
+    for (arguments, problem) in [
+        (&["GET", "/machine/x", "--bearer", "nobody"][..], "there is no [bearer.nobody]"),
+        (&["GET", "/x", "-H", "canary value: x"], "is no header"),
+        (&["GET", "/x", "-H", "Host: evil.example"], "the host is that of the URL"),
+    ] {
+        let (exit, told) = desk.explain(arguments, Some(&good));
+        assert_eq!(exit, Some(2), "{told}");
+        assert!(told["err"].as_str().is_some_and(|err| err.contains(problem)), "{told}");
+    }
+}
+
+/// Headers tell who asks: a person with a browser, or a program.
+#[test]
+fn with_headers_the_status_of_a_refusal_is_told() {
+    let desk = Desk::new();
+    for (method, header, status) in [
+        ("GET", "Accept: text/html", json!(302)),
+        ("POST", "Accept: text/html", json!(303)),
+        ("GET", "Accept: application/json", json!(401)),
+        ("GET", "Sec-Fetch-Mode: cors", json!(401)),
+    ] {
+        let (exit, told) = desk.explain(&[method, "/admin/x", "-H", header], None);
+        assert_eq!((exit, &told["status"]), (Some(3), &status), "{header}: {told}");
+    }
+    let (_, told) = desk.explain(&["GET", "/admin/x"], None);
+    assert_eq!(told["status"], Value::Null, "without headers both may be");
 }

@@ -14,11 +14,16 @@ use crate::config::settings::{ProviderSettings, Settings};
 use crate::gate::cors::is_preflight;
 use crate::http::visit::{Peer, SiteOrigin};
 use crate::identity::principal::Principal;
+use crate::identity::vouched::Binding;
 use crate::jose::json::parse_object;
+use crate::provider::bearer::caller_of;
 use crate::provider::principal_of;
 
 /// The longest file of claims, in bytes.
 const LONGEST_CLAIMS: u64 = 1024 * 1024;
+
+/// Who asks, when they proved who they are, and the token that says so.
+type Caller = (Option<Principal>, Option<Timestamp>, Option<Token>);
 
 /// What is to be explained.
 pub(super) struct Case {
@@ -32,12 +37,24 @@ pub(super) struct Case {
     pub(super) has_headers: bool,
     /// The connection that it comes over.
     pub(super) peer: Peer,
-    /// Who is signed in.
+    /// Who is signed in, or whom the token speaks for.
     pub(super) who: Option<Principal>,
+    /// The token that it brings in a session's place.
+    pub(super) token: Option<Token>,
     /// When they proved who they are.
     pub(super) authenticated: Option<Timestamp>,
     /// When it is asked.
     pub(super) now: Timestamp,
+}
+
+/// An access token.
+pub(super) struct Token {
+    /// Its issuer, by its place in the settings.
+    pub(super) issuer: usize,
+    /// Why it would not be taken.
+    pub(super) fault: Option<&'static str>,
+    /// Whether it is bound to its caller's key or certificate.
+    pub(super) is_bound: bool,
 }
 
 /// Reads the command line and the file of claims.
@@ -51,14 +68,22 @@ pub(super) fn read(args: &ExplainArgs, settings: &Settings) -> Result<Case, Stri
         None if args.provider.is_some() => {
             return Err("--provider says whose the --claims are; there are none".to_owned());
         }
-        None => None,
-        Some(file) => Some(person(&text_of(file)?, args.provider.as_deref(), settings)?),
+        None => (None, None, None),
+        Some(file) => match &args.bearer {
+            None => {
+                let (who, authenticated) = person(&text_of(file)?, args.provider.as_deref(), settings)?;
+                (Some(who), authenticated, None)
+            }
+            Some(name) => caller(&text_of(file)?, name, settings, now)?,
+        },
     };
     let brought = args.headers.iter().map(|line| header(line)).collect::<Result<Vec<_>, _>>()?;
     let parts = parts(&args.method, &host, target).map(|parts| with(parts, brought));
-    // A preflight is nobody's.
-    let person = person.filter(|_| !parts.as_ref().is_ok_and(is_preflight));
-    let (who, authenticated) = person.unzip();
+    // A preflight is nobody's who has a session.
+    let (who, authenticated, token) = match person {
+        (_, _, None) if parts.as_ref().is_ok_and(is_preflight) => (None, None, None),
+        person => person,
+    };
     let client = args.client_ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     Ok(Case {
         method: args.method.clone(),
@@ -67,7 +92,8 @@ pub(super) fn read(args: &ExplainArgs, settings: &Settings) -> Result<Case, Stri
         has_headers: !args.headers.is_empty(),
         peer: Peer { remote: Some(SocketAddr::new(client, 0)), local: None, tls: is_tls, certificate: None },
         who,
-        authenticated: authenticated.flatten(),
+        token,
+        authenticated,
         now,
     })
 }
@@ -105,9 +131,14 @@ fn parts(method: &str, host: &str, target: &str) -> Result<Parts, &'static str> 
 
 /// One header as it was given: `Name: value`.
 fn header(line: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let wrong = || format!("`{}` is no header; write it like `Origin: https://app.example.com`", printable(line));
+    // What stands there may be a secret.
+    let wrong = || "a --header is no header; write it like `Origin: https://app.example.com`".to_owned();
     let (name, value) = line.split_once(':').ok_or_else(wrong)?;
-    Ok((name.parse().map_err(|_| wrong())?, value.trim().parse().map_err(|_| wrong())?))
+    let name: HeaderName = name.parse().map_err(|_| wrong())?;
+    if name == header::HOST {
+        return Err("the host is that of the URL; --header can't say another".to_owned());
+    }
+    Ok((name, value.trim().parse().map_err(|_| wrong())?))
 }
 
 fn with(mut parts: Parts, headers: Vec<(HeaderName, HeaderValue)>) -> Parts {
@@ -134,6 +165,22 @@ fn person(text: &[u8], provider: Option<&str>, settings: &Settings) -> Result<(P
     let claims = parse_object(text).map_err(|fault| format!("the claims are no JSON object: {fault}"))?;
     let provider = provider_of(&claims, provider, &settings.providers)?;
     principal_of(provider, claims).map_err(|problem| format!("the claims: {problem}"))
+}
+
+/// Whom the claims of an access token speak for, unless it would not be taken.
+fn caller(text: &[u8], name: &str, settings: &Settings, now: Timestamp) -> Result<Caller, String> {
+    let claims = parse_object(text).map_err(|fault| format!("the claims are no JSON object: {fault}"))?;
+    let known = || settings.bearer.iter().map(|bearer| &*bearer.name).collect::<Vec<_>>().join(", ");
+    let found = settings.bearer.iter().enumerate().find(|(_, bearer)| *bearer.name == *name);
+    let (issuer, bearer) =
+        found.ok_or_else(|| format!("there is no [bearer.{}]; known: {}", printable(name), known()))?;
+    Ok(match caller_of(bearer, &claims, now) {
+        Ok((who, authenticated, binding)) => {
+            let is_bound = binding != Binding::default();
+            (Some(who), authenticated, Some(Token { issuer, fault: None, is_bound }))
+        }
+        Err(fault) => (None, None, Some(Token { issuer, fault: Some(fault), is_bound: false })),
+    })
 }
 
 fn provider_of<'s>(

@@ -3,19 +3,25 @@
 use std::sync::Arc;
 
 use http::HeaderValue;
-use http::header::AUTHORIZATION;
 use http::request::Parts;
+use http::uri::PathAndQuery;
 
-use super::case::Case;
-use crate::config::settings::{CsrfCheck, Settings, TokenSettings, UpstreamAddress, UpstreamKind};
+use super::case::{Case, Token};
+use crate::config::settings::{
+    CsrfCheck, Settings, SignedOut, TokenSettings, UpstreamAddress, UpstreamKind, UpstreamSettings,
+};
+use crate::endpoint::login::onward_status;
 use crate::endpoint::site::owns;
+use crate::forward::rewrite::Uncut;
 use crate::gate::cors;
 use crate::gate::csrf::Sender;
 use crate::gate::decide::{Decision, decide};
 use crate::gate::edge::{self, Admitted};
 use crate::gate::judge::{Forged, forged};
+use crate::gate::refuse::sends_to_sign_in;
 use crate::gate::route::{Lookup, Other, Route, RouteTable};
 use crate::identity::headers::IdentityHeaders;
+use crate::identity::principal::Principal;
 use crate::policy::asker::Asker;
 use crate::policy::trace::{Traced, trace};
 use crate::policy::wanted::Wanted;
@@ -55,8 +61,8 @@ pub(super) enum Ending {
     Ours,
     /// It goes to an upstream.
     Passes { upstream: Upstream, reported: bool, csrf: Option<CsrfCheck> },
-    /// Somebody has to sign in.
-    SignIn { wanted: Wanted },
+    /// Somebody has to sign in. The status is that of a redirect or 401, where the case says enough to tell.
+    SignIn { wanted: Wanted, status: Option<u16> },
     /// Somebody has to sign in anew.
     StepUp { wanted: Wanted },
     /// It goes nowhere.
@@ -89,7 +95,7 @@ pub(super) fn of(case: &Case, settings: &Settings) -> Result<Outcome, String> {
         host: None,
         path: None,
         client: None,
-        who: case.who.as_ref().map(|who| format!("{}:{}", who.provider, who.subject)),
+        who: case.who.as_ref().map(name),
     };
     let refused = |request: Requested, status: u16, reason: &str| {
         let ending = Ending::Refused { status, reason: reason.to_owned() };
@@ -120,9 +126,16 @@ pub(super) fn of(case: &Case, settings: &Settings) -> Result<Outcome, String> {
         Lookup::Odd => return refused(request, 400, "the path can be read in more than one way"),
         Lookup::Nothing => return refused(request, 404, "no route is for this host, path and method"),
     };
+    let token = match token(case, route, &also) {
+        Ok(token) => token,
+        Err(reason) => return refused(request, 401, reason),
+    };
+    // What says itself anything to a route that takes no tokens is the application's business.
+    let who = case.who.as_ref().filter(|_| case.token.is_none() || token.is_some());
+    request.who = who.map(name);
     let asker = Asker {
-        principal: case.who.as_ref(),
-        authenticated: case.authenticated,
+        principal: who,
+        authenticated: case.authenticated.filter(|_| who.is_some()),
         certificate: None,
         client: admitted.visit.client,
         method: parts.method.as_str(),
@@ -132,48 +145,79 @@ pub(super) fn of(case: &Case, settings: &Settings) -> Result<Outcome, String> {
     };
     let ending = match decide(route, &also, &asker) {
         decision @ (Decision::Pass | Decision::Reported) => {
-            let csrf = match proof(case, &parts, &admitted, (route, &also)) {
-                Proof::Forged(forged) => {
-                    return Ok(Outcome { request, rules: asked(route, &also, &asker), ending: Ending::Forged(forged) });
+            let reported = decision == Decision::Reported;
+            match forged((route, &also), sender(who, token), &admitted, &parts) {
+                None => passes(who, settings, route, &admitted, token, (reported, None))?,
+                Some(Forged::Lacking(check)) if !case.has_headers => {
+                    passes(who, settings, route, &admitted, token, (reported, Some(check)))?
                 }
-                Proof::Asked(check) => Some(check),
-                Proof::Nothing => None,
-            };
-            match upstream(case, settings, route, &admitted)? {
-                Some(upstream) => Ending::Passes { upstream, reported: decision == Decision::Reported, csrf },
-                None => {
-                    Ending::Refused { status: 400, reason: "the path can't be rewritten as the route says".to_owned() }
-                }
+                Some(forged) => Ending::Forged(forged),
             }
         }
-        Decision::SignIn(wanted) => Ending::SignIn { wanted: wanted.clone() },
+        Decision::SignIn(wanted) => sign_in(case, route, &admitted, &parts, wanted),
         Decision::StepUp(wanted) => Ending::StepUp { wanted: wanted.clone() },
         Decision::Forbid => Ending::Forbidden,
     };
     Ok(Outcome { request, rules: asked(route, &also, &asker), ending })
 }
 
-/// What whoever may pass has to show beside a session.
-enum Proof {
-    /// Nothing, or it is there.
-    Nothing,
-    /// This; the case has no headers by which to tell.
-    Asked(CsrfCheck),
-    /// Somebody else's page sent it.
-    Forged(Forged),
+fn name(who: &Principal) -> String {
+    format!("{}:{}", who.provider, who.subject)
 }
 
-/// A case has no session of its own, so that a token is taken for the right one.
-fn proof(case: &Case, parts: &Parts, admitted: &Admitted, (route, also): (&Route, &[Other<'_>])) -> Proof {
-    let sender = match &case.who {
-        None => Sender::Nobody,
-        Some(_) if route.bearer.is_some() && parts.headers.contains_key(AUTHORIZATION) => Sender::Bearer,
-        Some(_) => Sender::Session(&|_| true),
+/// A case has no session of its own, so that a token for writing requests is taken for the right one.
+fn sender(who: Option<&Principal>, token: Option<&Token>) -> Sender<'static> {
+    match (who, token) {
+        (None, _) => Sender::Nobody,
+        (Some(_), Some(_)) => Sender::Bearer,
+        (Some(_), None) => Sender::Session(&|_| true),
+    }
+}
+
+fn sign_in(case: &Case, route: &Route, admitted: &Admitted, parts: &Parts, wanted: &Wanted) -> Ending {
+    let is_told = case.has_headers || route.signed_out != SignedOut::Auto;
+    let is_sent = sends_to_sign_in(route, &admitted.visit, &parts.headers);
+    let status = if is_sent { onward_status(parts).as_u16() } else { 401 };
+    Ending::SignIn { wanted: wanted.clone(), status: is_told.then_some(status) }
+}
+
+/// The token of the case, where the route looks at it; why it is not taken, when it is not.
+fn token<'c>(case: &'c Case, route: &Route, also: &[Other<'_>]) -> Result<Option<&'c Token>, &'static str> {
+    let (Some(token), Some(acceptance)) = (&case.token, &route.bearer) else { return Ok(None) };
+    let takes = |other: &Other<'_>| other.route.bearer.as_ref().is_some_and(|others| others.takes(token.issuer));
+    match token.fault {
+        _ if !acceptance.takes(token.issuer) => Err("the token is of no issuer whose tokens are taken here"),
+        Some(fault) => Err(fault),
+        None if !also.iter().all(takes) => Err("the token is of no issuer whose tokens are taken here"),
+        None => Ok(Some(token)),
+    }
+}
+
+/// How a request ends that may pass.
+fn passes(
+    who: Option<&Principal>,
+    settings: &Settings,
+    route: &Route,
+    admitted: &Admitted,
+    token: Option<&Token>,
+    (reported, csrf): (bool, Option<CsrfCheck>),
+) -> Result<Ending, String> {
+    let refused = |status, reason: &str| Ok(Ending::Refused { status, reason: reason.to_owned() });
+    let upstream = settings.upstreams.get(route.upstream).ok_or("the route leads to no upstream")?;
+    let target = match route.rewrite.as_ref().map(|rewrite| rewrite.apply(admitted.path.target(), who)) {
+        None => admitted.path.target().clone(),
+        Some(Ok(target)) => target,
+        Some(Err(Uncut::Path)) => return refused(400, "the path can't be rewritten as the route says"),
+        Some(Err(Uncut::Value(_))) => return refused(403, "nothing of the person could stand in the path (rewrite)"),
     };
-    match forged((route, also), sender, admitted, parts) {
-        None => Proof::Nothing,
-        Some(Forged::Lacking(check)) if !case.has_headers => Proof::Asked(check),
-        Some(forged) => Proof::Forged(forged),
+    match (&upstream.token, token) {
+        (TokenSettings::AccessToken, Some(token)) if token.is_bound => {
+            refused(403, "the token is bound to the caller, and the upstream can't use it")
+        }
+        (TokenSettings::IdToken, Some(_)) => {
+            refused(403, "the upstream asks for an ID token, which a sign-in alone has")
+        }
+        _ => Ok(Ending::Passes { upstream: dressed(who, upstream, &target)?, reported, csrf }),
     }
 }
 
@@ -200,19 +244,10 @@ fn asked(route: &Route, also: &[Other<'_>], asker: &Asker<'_>) -> Vec<Asked> {
     rules
 }
 
-/// What the upstream of `route` would get; nothing when the path can't be rewritten.
-fn upstream(case: &Case, settings: &Settings, route: &Route, admitted: &Admitted) -> Result<Option<Upstream>, String> {
-    let upstream = settings.upstreams.get(route.upstream).ok_or("the route leads to no upstream")?;
-    let received = admitted.path.target();
-    let target = match &route.rewrite {
-        None => received.clone(),
-        Some(rewrite) => match rewrite.apply(received, case.who.as_ref()) {
-            Ok(target) => target,
-            Err(_) => return Ok(None),
-        },
-    };
+/// What an upstream would get.
+fn dressed(who: Option<&Principal>, upstream: &UpstreamSettings, target: &PathAndQuery) -> Result<Upstream, String> {
     let identity = IdentityHeaders::compile(upstream).map_err(|error| error.to_string())?;
-    let rendered = case.who.as_ref().map(|who| identity.render(who)).unwrap_or_default();
+    let rendered = who.map(|who| identity.render(who)).unwrap_or_default();
     let written = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let (addresses, has_headers) = match &upstream.kind {
         UpstreamKind::Application(application) => (application.addresses.iter().map(address).collect(), true),
@@ -221,7 +256,7 @@ fn upstream(case: &Case, settings: &Settings, route: &Route, admitted: &Admitted
         UpstreamKind::Elsewhere => (vec!["by another proxy".to_owned()], true),
     };
     let headers = rendered.headers.iter().filter(|_| has_headers);
-    Ok(Some(Upstream {
+    Ok(Upstream {
         name: Arc::clone(&upstream.name),
         addresses,
         target: target.as_str().to_owned(),
@@ -236,5 +271,5 @@ fn upstream(case: &Case, settings: &Settings, route: &Route, admitted: &Admitted
             TokenSettings::ClientCredentials(_) => "client_credentials",
             TokenSettings::Static(_) => "static",
         },
-    }))
+    })
 }

@@ -52,7 +52,8 @@ pub(super) fn json(outcome: &Outcome) -> Value {
             "name": &*upstream.name, "addresses": upstream.addresses, "target": upstream.target, "token": upstream.token,
             "headers": upstream.headers.iter().map(|(name, value)| json!({"name": name, "value": value})).collect::<Vec<_>>(),
         }}),
-        Ending::SignIn { wanted } | Ending::StepUp { wanted } => json!({"wanted": wanted_json(wanted)}),
+        Ending::SignIn { wanted, status } => json!({"wanted": wanted_json(wanted), "status": status}),
+        Ending::StepUp { wanted } => json!({"wanted": wanted_json(wanted)}),
         Ending::Refused { status, reason } => json!({"status": status, "reason": reason}),
         Ending::Preflight { shared, route } => {
             json!({"route": &**route, "status": if *shared { 204 } else { 403 }})
@@ -191,8 +192,12 @@ fn ending_lines(ending: &Ending) -> Vec<String> {
             lines.extend(upstream.headers.iter().map(|(name, value)| format!("  {name}: {}", printable(value))));
             lines
         }
-        Ending::SignIn { wanted } => {
-            vec![format!("sign in first{}: a redirect for a browser, 401 for everyone else", wants(wanted))]
+        Ending::SignIn { wanted, status } => {
+            let how = match status {
+                None => "a redirect for a browser, 401 for everyone else".to_owned(),
+                Some(status) => status.to_string(),
+            };
+            vec![format!("sign in first{}: {how}", wants(wanted))]
         }
         Ending::StepUp { wanted } => vec![format!(
             "sign in again{}: a redirect for a browser, 401 with insufficient_user_authentication for everyone else",

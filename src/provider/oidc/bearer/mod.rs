@@ -13,14 +13,14 @@ use serde_json::{Map, Value};
 
 use self::introspect::{Memory, Word};
 use self::keys::Keys;
-use self::token::{Expected, Vouching};
+use self::token::{Expected, Said, Vouching};
 use super::calls::Calls;
 use super::claims;
 use super::issuer_url;
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, Timestamp};
 use crate::config::settings::{BearerSettings, Introspection, TokenFormat};
 use crate::identity::principal::Principal;
-use crate::identity::vouched::Vouched;
+use crate::identity::vouched::{Binding, Vouched};
 use crate::jose::algorithm::Algorithm;
 use crate::jose::jwk::{Jwk, KeySet};
 use crate::jose::jws::{Jws, JwsFault};
@@ -38,6 +38,8 @@ const PROTOCOL: &[&str] = &["active", "cnf", "scope", "scp", "token_type", "toke
 /// How long what was read stays before it is read anew, and the wait after a failure.
 const FRESH: Duration = Duration::from_hours(1);
 const RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(1));
+/// What is said of a token without a key, where that is asked for.
+const UNBOUND: &str = "the token is bound to no key, and this issuer's have to be (cnf)";
 /// What is said of a signature that no key at hand made.
 const UNKNOWN_KEY: &str = "the token is signed with a key that is not in the issuer's key set";
 
@@ -134,7 +136,7 @@ impl TokenIssuer {
             _ => self.introspect(token).await?,
         };
         if self.settings.dpop_required && vouched.binding.key.is_none() {
-            return Err(BearerFault::Refused("the token is bound to no key, and this issuer's have to be (cnf)"));
+            return Err(BearerFault::Refused(UNBOUND));
         }
         Ok(vouched)
     }
@@ -179,27 +181,9 @@ impl TokenIssuer {
 
     /// Checks what is said, and makes the principal of it.
     fn conclude(&self, claims: &Map<String, Value>, vouched_by: Vouching, keys: u64) -> Result<Vouched, &'static str> {
-        let issuer = &self.settings.issuer;
         let now = self.clock.now();
-        let expected = Expected {
-            issuer: &issuer.issuer,
-            audience: &self.settings.audience,
-            client_id: &issuer.client_id,
-            vouched_by,
-            now,
-            skew: issuer.clock_skew,
-        };
-        let said = token::check(claims, &expected)?;
-        let mut kept = claims.clone();
-        for name in PROTOCOL {
-            kept.shift_remove(*name);
-        }
-        if let (false, Some(name)) = (kept.contains_key("preferred_username"), kept.get("username").cloned()) {
-            kept.insert("preferred_username".to_owned(), name);
-        }
-        let principal: Principal = claims::principal(issuer, &said.subject, kept, None, said.scopes)
-            .map_err(|claims::TooLarge| "the token's claims are larger than 64 KiB")?;
-        let until = match (said.expires.map(|end| end.after(issuer.clock_skew)), vouched_by) {
+        let (principal, said) = caller(&self.settings, claims, vouched_by, now)?;
+        let until = match (said.expires.map(|end| end.after(self.settings.issuer.clock_skew)), vouched_by) {
             (Some(end), Vouching::Signature { .. }) => end,
             (end, _) => {
                 let longest = now.after(self.settings.introspection_cache);
@@ -238,6 +222,50 @@ impl TokenIssuer {
             tokio::time::sleep(pause).await;
         }
     }
+}
+
+/// Whom a claim set speaks for, and what else it says, when `vouched_by` vouches for it.
+fn caller(
+    settings: &BearerSettings,
+    claims: &Map<String, Value>,
+    vouched_by: Vouching,
+    now: Timestamp,
+) -> Result<(Principal, Said), &'static str> {
+    let issuer = &settings.issuer;
+    let expected = Expected {
+        issuer: &issuer.issuer,
+        audience: &settings.audience,
+        client_id: &issuer.client_id,
+        vouched_by,
+        now,
+        skew: issuer.clock_skew,
+    };
+    let mut said = token::check(claims, &expected)?;
+    let mut kept = claims.clone();
+    for name in PROTOCOL {
+        kept.shift_remove(*name);
+    }
+    if let (false, Some(name)) = (kept.contains_key("preferred_username"), kept.get("username").cloned()) {
+        kept.insert("preferred_username".to_owned(), name);
+    }
+    let scopes = std::mem::take(&mut said.scopes);
+    let principal = claims::principal(issuer, &said.subject, kept, None, scopes)
+        .map_err(|claims::TooLarge| "the token's claims are larger than 64 KiB")?;
+    Ok((principal, said))
+}
+
+/// What the claims of a token would say, had its signature been verified. Nothing is.
+pub(in crate::provider) fn unverified(
+    settings: &BearerSettings,
+    claims: &Map<String, Value>,
+    now: Timestamp,
+) -> Result<(Principal, Option<Timestamp>, Binding), &'static str> {
+    let vouched_by = Vouching::Signature { strict: settings.format == TokenFormat::AtJwt };
+    let (principal, said) = caller(settings, claims, vouched_by, now)?;
+    if settings.dpop_required && said.binding.key.is_none() {
+        return Err(UNBOUND);
+    }
+    Ok((principal, said.authenticated, said.binding))
 }
 
 /// Tries the keys that may have signed. A token without `kid` may be tried with several.
