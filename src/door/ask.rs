@@ -9,7 +9,7 @@ use crate::gate::Gate;
 use crate::gate::credential::Credential;
 use crate::gate::edge::{Admitted, Overheard, Told, admit_told};
 use crate::gate::judge::{Judged, Refusal, invite};
-use crate::gate::pass::{Lacking, token_unavailable};
+use crate::gate::lacking::{Lacking, token_unavailable};
 use crate::gate::record::Record;
 use crate::gate::refuse;
 use crate::gate::route::Route;

@@ -2,7 +2,8 @@
 //!
 //! `handle` tells the story; `edge` makes one canonical request or refuses it, `client` finds who really calls, `judge` asks `route` for
 //! the rule, `credential` for the person, `decide` for the answer and `csrf` whether it was they who asked, `cors` says which pages may
-//! read the answer, `refuse` says no, `pass` says yes with its `papers`, `renewal` has tokens and cookies follow the provider, `vouch` says yes to a proxy that asks, `record` writes it down.
+//! read the answer, `refuse` says no, `pass` says yes with its `papers`, or what mends it that they are `lacking`, `renewal` has tokens and
+//! cookies follow the provider, `vouch` says yes to a proxy that asks, `record` writes it down.
 
 pub mod at_hand;
 pub mod bearer;
@@ -16,6 +17,7 @@ pub mod handle;
 pub mod insufficient;
 pub mod introduce;
 pub mod judge;
+pub mod lacking;
 pub mod papers;
 pub mod pass;
 pub mod plan;
