@@ -67,6 +67,8 @@ impl Upstream {
     /// # Errors
     /// When there is no head of an answer, and why.
     pub async fn send(&self, request: Request<RequestBody>, added: Added<'_>) -> Result<Exchange, UpstreamFault> {
+        // On the heap, since every step of the way would keep room for it.
+        let request = Box::new(request);
         let first = self.pick(None);
         let failure = match self.attempt(first, request, added).await {
             Ok(exchange) => return Ok(exchange),
@@ -75,7 +77,7 @@ impl Upstream {
         match failure.unsent {
             Some(request) if self.places.len() > 1 => {
                 tracing::debug!(error = %failure.fault, "nothing was sent; trying another address");
-                Box::pin(self.attempt(self.pick(Some(first)), *request, added)).await.map_err(|failure| failure.fault)
+                Box::pin(self.attempt(self.pick(Some(first)), request, added)).await.map_err(|failure| failure.fault)
             }
             _ => Err(failure.fault),
         }
@@ -84,7 +86,7 @@ impl Upstream {
     async fn attempt(
         &self,
         index: usize,
-        mut request: Request<RequestBody>,
+        mut request: Box<Request<RequestBody>>,
         added: Added<'_>,
     ) -> Result<Exchange, Failure> {
         let Some(place) = self.places.get(index) else { return Err(Failure::of(UpstreamFault::NoAddress)) };

@@ -120,7 +120,7 @@ impl Address {
     /// When there is no head of an answer, and why.
     pub async fn send(
         &self,
-        request: Request<RequestBody>,
+        request: Box<Request<RequestBody>>,
         added: Added<'_>,
     ) -> Result<(Response<()>, Lease<RequestBody>), Failure> {
         let limit = self.limit(&request);
@@ -148,14 +148,16 @@ impl Address {
 
     async fn exchange(
         &self,
-        mut request: Request<RequestBody>,
+        mut request: Box<Request<RequestBody>>,
         added: Added<'_>,
         watch: Option<&Watch>,
     ) -> Result<(Response<()>, Lease<RequestBody>), Failure> {
         let lent = if request.headers().contains_key(UPGRADE) {
             Box::pin(self.pool.lend_http1()).await
+        } else if let Some(lease) = self.pool.take() {
+            Ok(lease)
         } else {
-            self.pool.lend().await
+            Box::pin(self.pool.lend()).await
         };
         let mut lease = match lent {
             Ok(lease) => lease,
@@ -168,7 +170,7 @@ impl Address {
                 lease.spend();
             }
             let (spare, te) = self.adapt(&mut request, &lease);
-            let NoAnswer { fault: cause, unsent } = match lease.send(request, added).await {
+            let NoAnswer { fault: cause, unsent } = match lease.send(*request, added).await {
                 Ok(response) => return Ok((response, lease)),
                 Err(none) => none,
             };
@@ -191,7 +193,7 @@ impl Address {
             match unsent {
                 Some(unsent) if tries < most => {
                     tries += 1;
-                    request = unsent;
+                    request = Box::new(unsent);
                     lease = match Box::pin(self.pool.replace(lease)).await {
                         Ok(lease) => lease,
                         Err(cause) => return Err(self.unreachable(cause, request)),
@@ -217,9 +219,9 @@ impl Address {
         (None, if request.body().passes_trailers() { request.headers_mut().remove(TE) } else { None })
     }
 
-    fn unreachable(&self, cause: PoolError, unsent: Request<RequestBody>) -> Failure {
+    fn unreachable(&self, cause: PoolError, unsent: Box<Request<RequestBody>>) -> Failure {
         let fault = UpstreamFault::Unreachable { upstream: Arc::clone(&self.upstream), cause };
-        Failure { fault, unsent: Some(Box::new(unsent)) }
+        Failure { fault, unsent: Some(unsent) }
     }
 
     /// Whose fault it was: the request's body knows whether it broke off.

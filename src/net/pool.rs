@@ -248,7 +248,8 @@ where
         Lease { way: Way::Alone(connection), home: Rc::downgrade(self), served }
     }
 
-    fn take(self: &Rc<Self>) -> Option<Lease<B>> {
+    /// A kept connection, or a place on a shared one.
+    pub fn take(self: &Rc<Self>) -> Option<Lease<B>> {
         if self.speaks_http2.get() != Some(false)
             && let Some(place) = self.take_place()
         {
