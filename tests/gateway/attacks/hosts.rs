@@ -31,7 +31,8 @@ const POISON: &[(&str, &str)] = &[
 #[track_caller]
 fn assert_clean(answer: &Response, what: &str) {
     let head = String::from_utf8_lossy(&answer.head.raw).to_ascii_lowercase();
-    for part in ["evil", "gopher", "6666"] {
+    // A port stands behind a colon; bare digits may stand in the request's random name.
+    for part in ["evil", "gopher", ":6666"] {
         assert!(!head.contains(part), "{what}: {head}");
         assert!(!answer.text().contains(part), "{what}: {}", answer.text());
     }
