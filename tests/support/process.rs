@@ -75,9 +75,23 @@ impl Process {
         }
     }
 
-    /// All that it wrote so far: standard output, then standard error.
+    /// All that it wrote so far: standard output, then standard error. What it wrote a moment ago may still be on its way here, so this
+    /// waits until nothing comes any more.
     pub fn logs(&self) -> String {
-        let written = self.lines.shared.0.lock().expect("no reader panics");
+        const QUIET: Duration = Duration::from_millis(40);
+        const MOST: usize = 25;
+        let (lock, changed) = &*self.lines.shared;
+        let mut written = lock.lock().expect("no reader panics");
+        for _ in 0..MOST {
+            if written.open_streams == 0 {
+                break;
+            }
+            let (again, timeout) = changed.wait_timeout(written, QUIET).expect("no reader panics");
+            written = again;
+            if timeout.timed_out() {
+                break;
+            }
+        }
         let mut all = written.out.clone();
         all.extend(written.err.iter().cloned());
         all.join("\n")
