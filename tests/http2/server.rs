@@ -57,7 +57,7 @@ impl Server {
 
     /// Starts one with habits.
     pub fn with(habits: Habits) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a loopback port can be had");
+        let listener = crate::support::listen(0);
         listener.set_nonblocking(true).expect("it can be waited for");
         let server = Self { address: listener.local_addr().expect("it is bound"), seen: Arc::default() };
         let serving = server.clone();

@@ -54,14 +54,16 @@ pub fn free_port() -> u16 {
     panic!("no free port between 20000 and 30000");
 }
 
-/// Listens on a loopback port that may have been listened on before, for a runtime.
-pub fn listen_again(port: u16) -> TcpListener {
+/// Listens on a port of the loopback address, which may have been listened on before; 0 for any.
+///
+/// Thousands may wait to be let in. The standard library's 128 are fewer than a gateway under load connects at once on a busy
+/// machine, and a connection that finds no room is tried again seconds later, past `connect_timeout`.
+pub fn listen(port: u16) -> TcpListener {
     let socket =
         socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket can be made");
     socket.set_reuse_address(true).expect("an option can be set");
     socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], port)).into()).expect("the port is free");
-    socket.listen(1024).expect("the port can be listened on");
-    socket.set_nonblocking(true).expect("an option can be set");
+    socket.listen(4096).expect("the port can be listened on");
     socket.into()
 }
 

@@ -165,7 +165,8 @@ async fn serve(
 fn listen(place: &Place) -> Listener {
     match place {
         Place::Tcp(port, tls) => {
-            let listener = super::listen_again(*port);
+            let listener = super::listen(*port);
+            listener.set_nonblocking(true).expect("it can be waited for");
             let listener = TcpListener::from_std(listener).expect("the port can be listened on");
             Listener::Tcp(listener, tls.clone().map(TlsAcceptor::from))
         }

@@ -1,7 +1,7 @@
 //! An upstream that keeps the exact bytes of every request and answers by script; without one it echoes.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -69,7 +69,7 @@ struct Shared {
 impl Upstream {
     /// Starts one that echoes everything.
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port can be had");
+        let listener = super::listen(0);
         let upstream = Self { address: listener.local_addr().expect("it is bound"), shared: Arc::default() };
         let serving = upstream.clone();
         thread::spawn(move || {
