@@ -10,13 +10,13 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::base::clock::Clock;
-use crate::endpoint::refreshing::{self, LONGEST_WAIT};
+use crate::endpoint::refreshing::LONGEST_WAIT;
 use crate::endpoint::site::Site;
 use crate::provider::{Provider, ProviderFault};
 use crate::session::model::Session;
 use crate::session::refresh::flight::Turn;
 use crate::session::refresh::refreshes::{Refreshes, Taken};
-use crate::session::stored::{Chance, Keeper, Place, Replaced};
+use crate::session::stored::{self, Chance, Keeper, Place};
 use crate::token::grant::{Fetched, Grant};
 
 /// How often somebody else may be faster.
@@ -112,23 +112,10 @@ impl Borrower {
             Some(replaced) => {
                 let mut newest = Session { version: session.version.saturating_add(1), ..Session::clone(&session) };
                 newest.tokens.refresh_token = Some(replaced.to_owned());
-                self.land(turn, newest).await;
+                stored::land(self.keeper.as_ref(), turn, &Arc::new(newest), &self.clock).await;
             }
         }
         outcome
-    }
-
-    async fn land(&self, turn: Turn, newest: Session) {
-        let Some(keeper) = &self.keeper else { return turn.landed(Arc::new(newest)) };
-        match keeper.keep(&newest).await {
-            Ok(Replaced::Written(kept) | Replaced::Newer(kept)) => turn.landed(Arc::clone(kept.session())),
-            Ok(Replaced::Over) => turn.refused(),
-            Err(fault) => {
-                tracing::warn!(error = %fault, "a new refresh token of a session is written when its store is back");
-                turn.landed(Arc::new(newest.clone()));
-                refreshing::keep_later(keeper, &newest, &self.clock).await;
-            }
-        }
     }
 
     fn later(&self, reason: &str) -> ProviderFault {

@@ -18,16 +18,10 @@ use crate::session::model::{Session, Tokens};
 use crate::session::refresh::flight::{Flight, Turn};
 use crate::session::refresh::refreshes::{Boarding, Forced, Look};
 use crate::session::refresh::schedule::is_over;
-use crate::session::stored::{Chance, Keeper, Place, Replaced};
+use crate::session::stored::{self, Chance, Keeper, Place};
 
 /// The longest that a request waits for a refresh.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(10);
-
-/// The first and the longest pause between two tries to write what a store did not take.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
-/// How long such tries go on: by then nobody has the tokens that were refreshed.
-const KEPT_IN_MIND: Duration = Duration::from_hours(1);
 
 /// A session that may be used.
 #[derive(Debug)]
@@ -150,7 +144,12 @@ impl Crew {
                 turn.refused();
                 self.give_back(&late.tokens).await;
             }
-            Ok(refreshed) => self.land(turn, renewed(&session, refreshed, self.clock.now())).await,
+            Ok(refreshed) => {
+                let newest = Arc::new(renewed(&session, refreshed, self.clock.now()));
+                if !stored::land(self.keeper.as_ref(), turn, &newest, &self.clock).await {
+                    self.give_back(&newest.tokens).await;
+                }
+            }
             Err(RefreshFault::Later { held, .. }) => turn.failed(self.clock.now(), held.map(|held| *held)),
             Err(RefreshFault::Over { .. } | RefreshFault::Untrusted(_)) => {
                 if let Some(keeper) = &self.keeper {
@@ -163,38 +162,9 @@ impl Crew {
         }
     }
 
-    async fn land(&self, turn: Turn, newest: Session) {
-        let Some(keeper) = &self.keeper else { return turn.landed(Arc::new(newest)) };
-        match keeper.keep(&newest).await {
-            Ok(Replaced::Written(kept) | Replaced::Newer(kept)) => turn.landed(Arc::clone(kept.session())),
-            Ok(Replaced::Over) => {
-                turn.refused();
-                self.give_back(&newest.tokens).await;
-            }
-            Err(fault) => {
-                tracing::warn!(error = %fault, "new tokens of a session are written when its store is back");
-                turn.landed(Arc::new(newest.clone()));
-                keep_later(keeper, &newest, &self.clock).await;
-            }
-        }
-    }
-
     async fn give_back(&self, tokens: &Tokens) {
         if let Some(giving_back) = self.provider.revoke(tokens) {
             giving_back.await;
-        }
-    }
-}
-
-/// Tries again to write what a store did not take, for as long as anybody may want it. One that was ended meanwhile is not there to be
-/// written over.
-pub(super) async fn keep_later(keeper: &Keeper, newest: &Session, clock: &Clock) {
-    let mut pause = FIRST_PAUSE;
-    while clock.now() < newest.used.after(KEPT_IN_MIND) {
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
-        if keeper.keep(newest).await.is_ok() {
-            return;
         }
     }
 }

@@ -5,6 +5,8 @@
 //! 2. Nobody refreshes without it. While the store is away nobody does at all: a provider that sees a refresh token twice may end the
 //!    whole sign-in (RFC 9700, section 4.14.2).
 //! 3. Who has the lock looks at the record once more before asking, since another gateway may just have written it.
+//! 4. What came of it is written before anybody uses it. If the store goes away just then, it is used here, and written when the store is
+//!    back: what was there before may be worth nothing any more.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,7 +15,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{KeepFault, Replaced, StoredSessions};
+use crate::base::clock::Clock;
 use crate::session::model::Session;
+use crate::session::refresh::flight::Turn;
 use crate::session::store::{Lock, RecordKey, StoreFault};
 use crate::session::ticket::Ticket;
 
@@ -25,6 +29,12 @@ const BEAT: Duration = Duration::from_millis(1_500);
 const PAUSE: Duration = Duration::from_millis(150);
 /// The longest that another gateway is waited for.
 const PATIENCE: Duration = Duration::from_secs(40);
+
+/// The first and the longest pause between two tries to write what a store did not take.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// How long such tries go on: by then nobody has the tokens that were refreshed.
+const KEPT_IN_MIND: Duration = Duration::from_hours(1);
 
 /// Where a session lives.
 #[derive(Clone, Copy, Debug)]
@@ -82,32 +92,30 @@ impl Keeper {
         loop {
             let lock = store.try_lock(&name, LIFE).await?;
             let hold = lock.map(|lock| Hold { stored: self.stored.clone(), lock });
-            let looked = self.stored.reread(&self.ticket, &self.host).await;
-            let done = match &looked {
-                Ok(Some(kept)) if kept.session().version > version => Some(Chance::Newer(Arc::clone(kept.session()))),
-                Ok(Some(_)) | Err(_) => None,
-                Ok(None) => Some(Chance::Over),
-            };
-            match (hold, done, looked) {
-                (Some(hold), None, Ok(_)) => return Ok(Chance::Yours(hold)),
-                (hold, Some(done), _) => {
-                    if let Some(hold) = hold {
-                        hold.release().await;
-                    }
-                    return Ok(done);
+            let looked = self.look(version).await;
+            if let Some(hold) = hold {
+                if matches!(looked, Ok(None)) {
+                    return Ok(Chance::Yours(hold));
                 }
-                (hold, None, Err(fault)) => {
-                    if let Some(hold) = hold {
-                        hold.release().await;
-                    }
-                    return Err(fault);
-                }
-                (None, None, Ok(_)) if Instant::now() >= until => {
-                    return Err(StoreFault::away("another gateway has been at the same session for too long"));
-                }
-                (None, None, Ok(_)) => tokio::time::sleep(PAUSE).await,
+                hold.release().await;
             }
+            if let Some(chance) = looked? {
+                return Ok(chance);
+            }
+            if Instant::now() >= until {
+                return Err(StoreFault::away("another gateway has been at the same session for too long"));
+            }
+            tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// What others made of the text of `version`; `None` when it is still the newest.
+    async fn look(&self, version: u32) -> Result<Option<Chance>, StoreFault> {
+        Ok(match self.stored.reread(&self.ticket, &self.host).await? {
+            None => Some(Chance::Over),
+            Some(kept) if kept.session().version > version => Some(Chance::Newer(Arc::clone(kept.session()))),
+            Some(_) => None,
+        })
     }
 
     /// Puts what came of a refresh in the place of the text before.
@@ -142,6 +150,42 @@ impl Hold {
     /// Lets others have it. If the store can't be told, it ends by itself.
     pub async fn release(self) {
         drop(self.stored.store().unlock(self.lock).await);
+    }
+}
+
+/// Ends `turn` with `newest`, which is in its place by then, of a session that lives in a store. Where the store can't take it now, those
+/// of this gateway have it at once, and this goes on until the store does. False when the session was ended meanwhile: then nobody has
+/// `newest`.
+pub async fn land(keeper: Option<&Keeper>, turn: Turn, newest: &Arc<Session>, clock: &Clock) -> bool {
+    let Some(keeper) = keeper else {
+        turn.landed(Arc::clone(newest));
+        return true;
+    };
+    match keeper.keep(newest).await {
+        Ok(Replaced::Written(kept) | Replaced::Newer(kept)) => turn.landed(Arc::clone(kept.session())),
+        Ok(Replaced::Over) => {
+            turn.refused();
+            return false;
+        }
+        Err(fault) => {
+            tracing::warn!(error = %fault, "new tokens of a session are written when its store is back");
+            turn.landed(Arc::clone(newest));
+            keep_later(keeper, newest, clock).await;
+        }
+    }
+    true
+}
+
+/// Tries again to write what a store did not take, for as long as anybody may want it. One that was ended meanwhile is not there to be
+/// written over.
+async fn keep_later(keeper: &Keeper, newest: &Session, clock: &Clock) {
+    let mut pause = FIRST_PAUSE;
+    while clock.now() < newest.used.after(KEPT_IN_MIND) {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        if keeper.keep(newest).await.is_ok() {
+            return;
+        }
     }
 }
 

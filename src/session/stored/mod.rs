@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-pub use self::alone::{Chance, Hold, Keeper, Place};
+pub use self::alone::{Chance, Hold, Keeper, Place, land};
 pub use self::kept::Kept;
 pub use self::watch::watch;
 
