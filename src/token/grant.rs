@@ -15,12 +15,11 @@ use serde_json::{Map, Value};
 
 use super::purse::Kept;
 use super::relay::bearer;
+use super::text::token_text;
 use crate::base::clock::Timestamp;
 use crate::config::settings::{RequestedToken, SubjectToken, Target};
 use crate::identity::principal::Principal;
 
-/// The longest token that is taken, in bytes.
-const LONGEST_TOKEN: usize = 16 * 1024;
 /// How long a token lasts whose end nobody told (RFC 6749, section 5.1, lets it be told elsewhere).
 const UNTOLD_LIFE: Duration = Duration::from_mins(1);
 /// The longest life that is believed.
@@ -195,15 +194,15 @@ impl Grant {
     ///
     /// # Errors
     /// Which rule it breaks; never any of it.
-    pub fn take(&self, answer: &Map<String, Value>, now: Timestamp) -> Result<Fetched, &'static str> {
+    pub fn take(&self, answer: &Map<String, Value>, now: Timestamp) -> Result<Fetched, String> {
         let token = token_text(answer, "access_token")?.ok_or("it has no access_token")?;
         self.check_kind(answer)?;
         let life = match answer.get("expires_in") {
             None | Some(Value::Null) => UNTOLD_LIFE,
             Some(seconds) => match seconds.as_u64() {
-                Some(0) => return Err("its token has ended already"),
+                Some(0) => return Err("its token has ended already".to_owned()),
                 Some(seconds) => Duration::from_secs(seconds).min(LONGEST_LIFE),
-                None => return Err("its expires_in is no whole number of seconds"),
+                None => return Err("its expires_in is no whole number of seconds".to_owned()),
             },
         };
         let ends = now.after(life);
@@ -276,23 +275,6 @@ const fn kind_of(requested: RequestedToken) -> &'static str {
     }
 }
 
-/// A token of printable ASCII (RFC 6749, appendix A.12), less the space, which no bearer token may have (RFC 6750, section 2.1).
-fn token_text<'a>(answer: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, &'static str> {
-    match answer.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => {
-            let fits =
-                !text.is_empty() && text.len() <= LONGEST_TOKEN && text.bytes().all(|byte| byte.is_ascii_graphic());
-            if fits {
-                Ok(Some(text))
-            } else {
-                Err("one of its tokens is empty, too long or has characters that no token has")
-            }
-        }
-        Some(_) => Err("one of its tokens is no text"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -329,7 +311,7 @@ mod tests {
         }
     }
 
-    fn take(grant: &Grant, answer: &Value) -> Result<Fetched, &'static str> {
+    fn take(grant: &Grant, answer: &Value) -> Result<Fetched, String> {
         grant.take(answer.as_object().unwrap(), NOW)
     }
 
@@ -416,7 +398,7 @@ mod tests {
             ("access_token", json!("a b")),
             ("access_token", json!("a\r\nX: y")),
             ("access_token", json!(["at"])),
-            ("access_token", json!("a".repeat(LONGEST_TOKEN + 1))),
+            ("access_token", json!("a".repeat(20_000))),
             ("token_type", Value::Null),
             ("token_type", json!("DPoP")),
             ("token_type", json!("N_A")),

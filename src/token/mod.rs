@@ -7,4 +7,5 @@ pub mod plan;
 pub mod purse;
 pub mod relay;
 pub mod signer;
+pub mod text;
 pub mod vault;

@@ -19,11 +19,10 @@ use crate::jose::json::parse_object;
 use crate::provider::ProviderFault;
 use crate::session::flow::Pending;
 use crate::session::model::Granted;
+use crate::token::text::token_text;
 
 /// Bound on the answer, in bytes.
 const ANSWER_LIMIT: usize = 256 * 1024;
-/// The longest access or refresh token that is taken, in bytes.
-const LONGEST_TOKEN: usize = 16 * 1024;
 
 /// Why a token request gave nothing.
 #[derive(Debug)]
@@ -122,8 +121,8 @@ fn check(answer: &Answer) -> Result<Map<String, Value>, String> {
         return Err("the token endpoint's answer is not application/json".to_owned());
     }
     let object = parse_object(&answer.body).map_err(|fault| format!("the token endpoint's answer: {fault}"))?;
-    token(&object, "access_token")?.ok_or("the token endpoint gave no access token")?;
-    token(&object, "refresh_token")?;
+    token_text(&object, "access_token")?.ok_or("the token endpoint gave no access token")?;
+    token_text(&object, "refresh_token")?;
     // The type is compared without regard to case (RFC 6749, section 5.1); one that we don't know can't be used (section 7.1).
     match object.get("token_type") {
         Some(Value::String(kind)) if kind.eq_ignore_ascii_case("Bearer") => {}
@@ -142,24 +141,6 @@ fn check_id_token(object: &Map<String, Value>, is_needed: bool) -> Result<(), St
         Some(Value::String(text)) => id_token::check_form(text),
         None | Some(Value::Null) if !is_needed => Ok(()),
         _ => Err("the token endpoint gave no ID token".to_owned()),
-    }
-}
-
-/// A token of printable ASCII: VSCHAR (RFC 6749, appendix A.12) less the space, which no bearer token may have (RFC 6750,
-/// section 2.1).
-fn token<'a>(object: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, String> {
-    match object.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => {
-            let fits =
-                !text.is_empty() && text.len() <= LONGEST_TOKEN && text.bytes().all(|byte| byte.is_ascii_graphic());
-            if fits {
-                Ok(Some(text))
-            } else {
-                Err(format!("its {name} is empty, too long or has characters that no token has"))
-            }
-        }
-        Some(_) => Err(format!("its {name} is no text")),
     }
 }
 
@@ -222,7 +203,7 @@ mod tests {
                 json!("a b"),
                 json!("tökn"),
                 json!(""),
-                json!("a".repeat(LONGEST_TOKEN + 1)),
+                json!("a".repeat(20_000)),
                 json!(7),
                 json!(["a"]),
             ] {
