@@ -109,7 +109,7 @@ impl Walk<'_> {
             }
             Expr::Comprehension(turns) => self.turns(turns, &place, depth),
             Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => {
-                Err(self.fault_at(place, "an expression of a rule builds no tables"))
+                Err(fault_at(place, "an expression of a rule builds no tables"))
             }
         }
     }
@@ -133,10 +133,10 @@ impl Walk<'_> {
         }
         if name == "request" || name == "principal" {
             let fields = if name == "request" { REQUEST } else { PRINCIPAL };
-            let fault = self.fault_at(place.clone(), format!("`{name}` is no value by itself"));
+            let fault = fault_at(place.clone(), format!("`{name}` is no value by itself"));
             return Err(fault.note(format!("it has: {}", fields.join(", "))));
         }
-        let fault = self.fault_at(place.clone(), format!("there is no `{name}` here"));
+        let fault = fault_at(place.clone(), format!("there is no `{name}` here"));
         let fault = match nearest(name, ["request", "principal"].into_iter()) {
             Some(near) => fault.note(format!("did you mean `{near}`?")),
             None => fault,
@@ -156,7 +156,7 @@ impl Walk<'_> {
     fn field(&mut self, root: &'static str, field: &str, place: Range<usize>) -> Result<(), ExpressionFault> {
         let fields = if root == "request" { REQUEST } else { PRINCIPAL };
         if !fields.contains(&field) {
-            let fault = self.fault_at(place, format!("`{root}` has no `{field}`"));
+            let fault = fault_at(place, format!("`{root}` has no `{field}`"));
             let fault = match nearest(field, fields.iter().copied()) {
                 Some(near) => fault.note(format!("did you mean `{root}.{near}`?")),
                 None if root == "principal" => fault.note(format!("a claim is `principal.claims.{field}`")),
@@ -195,7 +195,7 @@ impl Walk<'_> {
     fn call(&mut self, call: &mut CallExpr, place: &Range<usize>, depth: usize) -> Result<(), ExpressionFault> {
         let name = call.func_name.clone();
         if !OPERATORS.contains(&name.as_str()) && !FUNCTIONS.contains(&name.as_str()) {
-            return Err(self.no_function(&name, place));
+            return Err(no_function(&name, place));
         }
         match name.as_str() {
             op::ADD => PLUS.clone_into(&mut call.func_name),
@@ -219,30 +219,15 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn no_function(&self, name: &str, place: &Range<usize>) -> ExpressionFault {
-        if name == "map" || name == "filter" {
-            let fault = self.fault_at(place.clone(), format!("`{name}` builds a list, which no rule needs"));
-            return fault.note("write exists, all or exists_one");
-        }
-        let fault = self.fault_at(place.clone(), format!("there is no function `{name}` here"));
-        let known = || FUNCTIONS.iter().chain(LOOPS).copied().chain(["has"]);
-        let fault = match nearest(name, known()) {
-            Some(near) => fault.note(format!("did you mean `{near}`?")),
-            None => fault,
-        };
-        fault.note(format!("known: {}", known().collect::<Vec<_>>().join(", ")))
-    }
-
     fn pattern(&mut self, call: &mut CallExpr, place: &Range<usize>) -> Result<(), ExpressionFault> {
         let Some(last) = call.args.last_mut() else { return Ok(()) };
         let Expr::Literal(LiteralValue::String(text)) = &last.expr else {
-            let fault = self.fault_at(place.clone(), "the pattern of `matches` has to be a text that stands here");
+            let fault = fault_at(place.clone(), "the pattern of `matches` has to be a text that stands here");
             return Err(fault.note("what is only known later can't be compiled before"));
         };
         let at = self.place(last);
         let pattern = Pattern::new(text.inner()).map_err(|message| {
-            self.fault_at(at, message)
-                .note("it has to match the whole text; there is no look-around and no back-reference")
+            fault_at(at, message).note("it has to match the whole text; there is no look-around and no back-reference")
         })?;
         last.expr = Expr::Ident(format!("{PATTERN_NAME}{}", self.found.patterns.len()));
         self.found.patterns.push(pattern);
@@ -251,7 +236,7 @@ impl Walk<'_> {
 
     fn network(&self, call: &CallExpr, place: &Range<usize>) -> Result<(), ExpressionFault> {
         let wrong = |at: Range<usize>| {
-            let fault = self.fault_at(at, "`inNetwork` takes a network that stands here as text");
+            let fault = fault_at(at, "`inNetwork` takes a network that stands here as text");
             fault.note("write request.client_ip.inNetwork(\"10.0.0.0/8\")")
         };
         let Some(last) = call.args.last() else { return Err(wrong(place.clone())) };
@@ -268,16 +253,16 @@ impl Walk<'_> {
     ) -> Result<(), ExpressionFault> {
         // What gathers a list begins with an empty one.
         if matches!(turns.accu_init.expr, Expr::List(_) | Expr::Map(_)) {
-            return Err(self.no_function("filter", place));
+            return Err(no_function("filter", place));
         }
         if self.loops >= MAX_LOOPS {
-            return Err(self.fault_at(place.clone(), format!("loops stand inside loops no more than {MAX_LOOPS} deep")));
+            return Err(fault_at(place.clone(), format!("loops stand inside loops no more than {MAX_LOOPS} deep")));
         }
         if ["request", "principal"].contains(&turns.iter_var.as_str()) {
-            return Err(self.fault_at(place.clone(), format!("`{}` can't be the name in a loop", turns.iter_var)));
+            return Err(fault_at(place.clone(), format!("`{}` can't be the name in a loop", turns.iter_var)));
         }
         if self.is_claims(&turns.iter_range) {
-            let fault = self.fault_at(place.clone(), "a loop goes over a list, and `principal.claims` is a table");
+            let fault = fault_at(place.clone(), "a loop goes over a list, and `principal.claims` is a table");
             return Err(fault.note("whether there is a claim: \"department\" in principal.claims"));
         }
         self.part(&mut turns.iter_range, depth + 1)?;
@@ -305,12 +290,7 @@ impl Walk<'_> {
     }
 
     fn fault(&self, part: &IdedExpr, message: impl Into<String>) -> ExpressionFault {
-        self.fault_at(self.place(part), message)
-    }
-
-    #[allow(clippy::unused_self, reason = "each fault is made where the walk stands")]
-    fn fault_at(&self, at: Range<usize>, message: impl Into<String>) -> ExpressionFault {
-        ExpressionFault { message: message.into(), notes: Vec::new(), at }
+        fault_at(self.place(part), message)
     }
 
     /// The bytes of a part, or of the operator that joins it. The parser counts characters.
@@ -325,6 +305,24 @@ impl Walk<'_> {
     fn after(&self, place: &Range<usize>) -> Range<usize> {
         if self.source.get(place.clone()) == Some(".") { word_at(self.source, place.end) } else { place.clone() }
     }
+}
+
+fn no_function(name: &str, place: &Range<usize>) -> ExpressionFault {
+    if name == "map" || name == "filter" {
+        let fault = fault_at(place.clone(), format!("`{name}` builds a list, which no rule needs"));
+        return fault.note("write exists, all or exists_one");
+    }
+    let fault = fault_at(place.clone(), format!("there is no function `{name}` here"));
+    let known = || FUNCTIONS.iter().chain(LOOPS).copied().chain(["has"]);
+    let fault = match nearest(name, known()) {
+        Some(near) => fault.note(format!("did you mean `{near}`?")),
+        None => fault,
+    };
+    fault.note(format!("known: {}", known().collect::<Vec<_>>().join(", ")))
+}
+
+fn fault_at(at: Range<usize>, message: impl Into<String>) -> ExpressionFault {
+    ExpressionFault { message: message.into(), notes: Vec::new(), at }
 }
 
 const fn part_of(expr: Expr) -> IdedExpr {
