@@ -288,11 +288,6 @@ impl Store {
         .await
     }
 
-    /// Whether the store was away when it was last asked.
-    pub fn is_away(&self) -> bool {
-        self.shared.breaker.is_open()
-    }
-
     /// How often it was away, or was connected to anew, so far: what was read at the same number, it can't have lost since.
     pub fn interruptions(&self) -> u64 {
         let connections = match &self.shared.backend {
