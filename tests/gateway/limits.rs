@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::support::answer::Answer;
-use crate::support::client::{Client, read_response};
+use crate::support::client::{Client, at_once, read_response};
 use crate::support::gateway::Gateway;
 use crate::support::upstream::Upstream;
 use crate::support::websocket::WebSocket;
@@ -237,17 +237,13 @@ fn when_all_places_are_taken_those_that_wait_make_room() {
     for stream in &mut waiting {
         ask(stream, &client(&gateway));
     }
-    let slow: Vec<_> = (0..3)
-        .map(|_| {
-            let request = client(&gateway).get("/slow");
-            std::thread::spawn(move || request.send())
-        })
-        .collect();
+    let slow = vec![client(&gateway).get("/slow"); 3];
+    let slow = std::thread::spawn(|| at_once(slow));
     assert!(upstream.comes_to(6), "all three are let in, whichever worker the others wait on");
     // Now all of them are at work: a fourth one waits, and is served in its turn.
     assert_eq!(client(&gateway).get("/").send().status, 200);
-    for answer in slow {
-        assert_eq!(answer.join().unwrap().text(), "slow", "nobody at work is cut off");
+    for answer in slow.join().unwrap() {
+        assert_eq!(answer.text(), "slow", "nobody at work is cut off");
     }
     for stream in &mut waiting {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -6,11 +6,10 @@ use portcullis::base::clock::instant;
 use portcullis::demo::provider::{Endpoint, Transport};
 use serde_json::json;
 
-use crate::refresh_scene::{
-    REFRESHED, at_once, cookie, new_cookie, provider, refreshes, routes, scene, seconds, token_at,
-};
+use crate::refresh_scene::{REFRESHED, cookie, new_cookie, provider, refreshes, routes, scene, seconds, token_at};
 use crate::scene::{HTTPS, SESSION, cleared, set_cookies};
 use crate::support::answer::Answer;
+use crate::support::client::at_once;
 use crate::support::comes_true;
 use crate::support::gateway::GatewayConfig;
 
@@ -55,7 +54,7 @@ fn fifty_requests_at_the_moment_of_expiry_make_one_refresh_and_all_succeed() {
     scene.provider.control().always(slow(400));
     seconds(3);
     scene.upstream.forget();
-    let answers = at_once(&scene, 50, "/api/x", &old);
+    let answers = at_once(vec![scene.window("/api/x").header("Cookie", &old); 50]);
     assert!(answers.iter().all(|answer| answer.status == 200), "{:?}", statuses(&answers));
     assert_eq!(refreshes(&scene), 1);
     let tokens: Vec<_> =

@@ -1,6 +1,5 @@
 //! A refresh before its time: `POST /.auth/refresh`, and the one more try after an upstream's 401.
 
-use std::thread;
 use std::time::Duration;
 
 use portcullis::demo::provider::{Endpoint, Misbehaviour, RefreshTokens, Transport};
@@ -9,7 +8,7 @@ use serde_json::json;
 use crate::refresh_scene::{cookie, new_cookie, provider, refreshes, scene, scene_at, token_at};
 use crate::scene::{SESSION, Scene, cleared, set_cookies};
 use crate::support::answer::Answer;
-use crate::support::client::{Request, Response};
+use crate::support::client::{Request, at_once};
 
 const REFRESH: &str = "/.auth/refresh";
 
@@ -53,13 +52,7 @@ fn fifty_calls_at_once_are_one_refresh() {
     let browser = scene.signed_in("alice");
     let request = call(&scene, &cookie(&scene, &browser));
     scene.provider.control().always((Endpoint::Token, Transport::Slow(Duration::from_millis(300))));
-    let threads: Vec<_> = (0..50)
-        .map(|_| {
-            let request = request.clone();
-            thread::spawn(move || request.send())
-        })
-        .collect();
-    let answers: Vec<Response> = threads.into_iter().map(|thread| thread.join().expect("an answer comes")).collect();
+    let answers = at_once(vec![request; 50]);
     assert!(answers.iter().all(|answer| answer.status == 200));
     assert!(answers.iter().all(|answer| !set_cookies(answer, SESSION).is_empty()));
     assert_eq!(refreshes(&scene), 1);

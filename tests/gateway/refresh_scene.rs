@@ -1,7 +1,6 @@
 //! A gateway whose provider gives short access tokens and refresh tokens that work once, and two ways to one upstream: `/api` gets the
 //! access token, everything else gets none.
 
-use std::thread;
 use std::time::Duration;
 
 use portcullis::demo::provider::{Endpoint, Lifetimes, ProviderOptions, RefreshTokens};
@@ -74,18 +73,6 @@ pub(crate) fn new_cookie(answer: &Response) -> String {
     assert!(!set.is_empty(), "no session in {:?}", answer.head.headers);
     let pairs: Vec<&str> = set.iter().filter_map(|line| line.split(';').next()).collect();
     pairs.join("; ")
-}
-
-/// So many requests for `target` at once, with this cookie.
-pub(crate) fn at_once(scene: &Scene, count: usize, target: &str, cookie: &str) -> Vec<Response> {
-    let request = scene.window(target).header("Cookie", cookie);
-    let threads: Vec<_> = (0..count)
-        .map(|_| {
-            let request = request.clone();
-            thread::spawn(move || request.send())
-        })
-        .collect();
-    threads.into_iter().map(|thread| thread.join().expect("an answer comes")).collect()
 }
 
 /// Lets so many seconds pass, and a little more than the clocks' resolution.

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::answer::Answer;
+use crate::support::client::at_once;
 use crate::support::gateway::{Gateway, GatewayConfig};
 use crate::support::relay::Relay;
 use crate::support::upstream::Upstream;
@@ -243,14 +244,8 @@ fn no_more_connections_are_kept_than_the_config_says() {
     let upstream = Upstream::start();
     upstream.on("/slow", Answer::body("done").after(Duration::from_millis(800)));
     let gateway = gateway(&urls(&[&upstream]), "max_idle = 2");
-    let asking: Vec<_> = (0..6)
-        .map(|_| {
-            let client = gateway.client();
-            thread::spawn(move || client.get("/slow").send().status)
-        })
-        .collect();
-    for one in asking {
-        assert_eq!(one.join().expect("it is answered"), 200);
+    for answer in at_once(vec![gateway.get("/slow"); 6]) {
+        assert_eq!(answer.status, 200);
     }
     assert_eq!(upstream.connections(), 6);
     assert!(comes_true(|| upstream.open_connections() == 2), "{} are open", upstream.open_connections());

@@ -5,8 +5,8 @@ use h2::client::SendRequest;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::net::TcpStream;
 
-use crate::support::PATIENCE;
-use crate::support::gateway::GatewayConfig;
+use crate::support::gateway::{Gateway, GatewayConfig};
+use crate::support::{PATIENCE, client};
 
 /// Runs `task` on a runtime of one thread, within the patience of tests.
 pub fn run<T>(task: impl Future<Output = T>) -> T {
@@ -101,6 +101,20 @@ pub async fn read(response: Response<h2::RecvStream>) -> Result<Answer, h2::Erro
     }
     let trailers = stream.trailers().await?;
     Ok(Answer { status: head.status, headers: head.headers, body, trailers })
+}
+
+/// Asserts that an answer which the upstream breaks off at `path` is broken for visitors too, whichever protocol they speak, and that a
+/// connection over HTTP/2 goes on. `/after` has an answer.
+pub fn assert_breaks_off(gateway: &Gateway, path: &str) {
+    run(async {
+        let client = Client::connect(gateway.url()).await;
+        match client.get(path).await {
+            Ok(answer) => assert_eq!(answer.status, 502, "{path}: {} bytes came whole", answer.body.len()),
+            Err(error) => assert!(error.is_reset(), "{path}: {error}"),
+        }
+        assert_eq!(client.get("/after").await.unwrap().status, 200, "the connection goes on");
+    });
+    client::assert_breaks_off(gateway.get(path).try_send(), path);
 }
 
 /// A gateway that takes HTTP/2 by prior knowledge and lets everybody pass to `upstream`.

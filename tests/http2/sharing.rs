@@ -11,10 +11,11 @@ use portcullis::demo::provider::Person;
 use serde_json::json;
 use url::Url;
 
-use crate::client::{Client, run};
+use crate::client::{Client, assert_breaks_off, run};
 use crate::server::Server;
 use crate::support::answer::{Answer, Ending};
 use crate::support::browser::Browser;
+use crate::support::client;
 use crate::support::gateway::{Gateway, GatewayConfig};
 use crate::support::provider::{CLIENT_ID, CLIENT_SECRET, Provider};
 use crate::support::upstream::Upstream;
@@ -213,24 +214,10 @@ fn an_answer_that_breaks_off_is_never_a_short_whole_one() {
         ["/length", "/length-reset", "/long", "/chunks", "/chunks-reset", "/half-a-chunk", "/no-end", "/until-close"]
     {
         for _ in 0..3 {
-            match gateway.get(path).try_send() {
-                Ok(answer) => assert_eq!(answer.status, 502, "{path}: {} bytes came whole", answer.body.len()),
-                Err(error) => assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "{path}: {error}"),
-            }
-            run(async {
-                let client = Client::connect(gateway.url()).await;
-                match client.get(path).await {
-                    Ok(answer) => assert_eq!(answer.status, 502, "{path}: {} bytes came whole", answer.body.len()),
-                    Err(error) => assert!(error.is_reset(), "{path}: {error}"),
-                }
-                assert_eq!(client.get("/after").await.unwrap().status, 200, "the connection goes on");
-            });
+            assert_breaks_off(&gateway, path);
             // HTTP/1.0 knows no chunks: the end of the connection is the end of the answer, so a broken one is reset.
             let old = format!("GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", gateway.url().trim_start_matches("http://"));
-            match gateway.client().raw(old.as_bytes()) {
-                Ok(answer) => assert_eq!(answer.status, 502, "{path}: {} bytes came whole", answer.body.len()),
-                Err(error) => assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "{path}: {error}"),
-            }
+            client::assert_breaks_off(gateway.client().raw(old.as_bytes()), path);
         }
     }
     assert_eq!(gateway.get("/after").send().status, 200);

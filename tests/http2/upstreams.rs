@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use http::Method;
 
-use crate::client::{Client, h2c, open_to_all, read, run};
+use crate::client::{Client, assert_breaks_off, h2c, open_to_all, read, run};
 use crate::server::{Habits, Server};
 use crate::support::answer::{Answer, Ending};
 use crate::support::client::Request;
@@ -209,18 +209,7 @@ fn an_answer_that_the_upstream_cuts_short_is_broken_for_the_visitor() {
     let behind_http1 = open_to_all(&upstream.url()).start();
     for gateway in [&behind_http2, &behind_http1] {
         for path in ["/cut", "/cut-quietly"] {
-            run(async {
-                let client = Client::connect(gateway.url()).await;
-                match client.get(path).await {
-                    Ok(answer) => assert_eq!(answer.status, 502, "{path}: {} bytes came whole", answer.body.len()),
-                    Err(error) => assert!(error.is_reset(), "{path}: {error}"),
-                }
-                assert_eq!(client.get("/after").await.unwrap().status, 200, "the connection goes on");
-            });
-            match gateway.get(path).try_send() {
-                Ok(answer) => assert_eq!(answer.status, 502, "{path}: {} bytes came whole", answer.body.len()),
-                Err(error) => assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "{path}: {error}"),
-            }
+            assert_breaks_off(gateway, path);
         }
     }
 }

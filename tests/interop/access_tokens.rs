@@ -1,7 +1,6 @@
 //! npm's oidc-provider as the issuer of access tokens: for one resource (RFC 8707), opaque and asked about (RFC 7662), signed (RFC 9068),
 //! bound to a key (RFC 9449), for services (RFC 6749, section 4.4).
 
-use std::thread;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -11,7 +10,7 @@ use url::Url;
 use url::form_urlencoded::byte_serialize;
 
 use crate::support::browser::Browser;
-use crate::support::client::{Client, Response};
+use crate::support::client::{Client, Response, at_once};
 use crate::support::gateway::{Gateway, GatewayConfig};
 use crate::support::hand::Hand;
 use crate::support::parts::{self, OidcProvider, Part};
@@ -259,14 +258,11 @@ fn refresh_tokens_that_work_once_serve_the_session_and_its_resource_side_by_side
         // The session's own token and the one for the resource are over: both are wanted at once, by one refresh token after the other.
         pause(Duration::from_millis(4200));
         let cookie = browser.jar.field(&Url::parse(&scene.gateway.at("/")).expect("a URL")).expect("it has cookies");
-        let threads: Vec<_> = (0..30)
-            .map(|number| {
-                let target = if number % 2 == 0 { "/x" } else { "/as-a-person/x" };
-                let request = scene.gateway.get(target).headers(&[("Accept", "text/html"), ("Cookie", &cookie)]);
-                thread::spawn(move || request.send().status)
-            })
-            .collect();
-        let statuses: Vec<u16> = threads.into_iter().map(|thread| thread.join().expect("an answer comes")).collect();
+        let answers = at_once((0..30).map(|number| {
+            let target = if number % 2 == 0 { "/x" } else { "/as-a-person/x" };
+            scene.gateway.get(target).headers(&[("Accept", "text/html"), ("Cookie", &cookie)])
+        }));
+        let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
         assert!(statuses.iter().all(|status| *status == 200), "round {round}: {statuses:?}\n{}", scene.gateway.logs());
         assert_eq!(granted(), before + 2, "round {round}: one refresh, one token\n{}", scene.provider.logs());
         tokens.push(scene.token_for_upstream(&mut browser, "/as-a-person/x"));

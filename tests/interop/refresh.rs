@@ -1,12 +1,11 @@
 //! npm's oidc-provider with refresh tokens that work once, and reuse detection: one refresh for many requests, and no alarm.
 
-use std::thread;
 use std::time::Duration;
 
 use url::Url;
 
 use crate::support::browser::Browser;
-use crate::support::client::Response;
+use crate::support::client::at_once;
 use crate::support::gateway::{Gateway, GatewayConfig};
 use crate::support::parts::{self, OidcProvider, Part};
 use crate::support::upstream::Upstream;
@@ -48,17 +47,6 @@ impl Scene {
     fn cookie(&self, browser: &Browser) -> String {
         browser.jar.field(&Url::parse(&self.gateway.at("/")).expect("a URL")).expect("it has cookies")
     }
-
-    fn at_once(&self, count: usize, cookie: &str) -> Vec<Response> {
-        let request = self.gateway.get("/x").headers(&[("Accept", "text/html"), ("Cookie", cookie)]);
-        let threads: Vec<_> = (0..count)
-            .map(|_| {
-                let request = request.clone();
-                thread::spawn(move || request.send())
-            })
-            .collect();
-        threads.into_iter().map(|thread| thread.join().expect("an answer comes")).collect()
-    }
 }
 
 #[test]
@@ -69,7 +57,9 @@ fn fifty_requests_at_each_expiry_make_one_refresh_and_raise_no_alarm() {
     let mut tokens = Vec::new();
     for round in 1..=3 {
         pause(Duration::from_millis(4200));
-        let answers = scene.at_once(50, &scene.cookie(&browser));
+        let cookie = scene.cookie(&browser);
+        let answers =
+            at_once(vec![scene.gateway.get("/x").headers(&[("Accept", "text/html"), ("Cookie", &cookie)]); 50]);
         assert!(answers.iter().all(|answer| answer.status == 200), "round {round}: {}", scene.gateway.logs());
         assert_eq!(scene.refreshes(), round, "{}", scene.provider.logs());
         let url = Url::parse(&scene.gateway.at("/x")).expect("a URL");

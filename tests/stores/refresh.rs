@@ -1,6 +1,5 @@
 //! Tokens that are refreshed while two gateways share a store: once over both, and with a gateway that dies in the middle of it.
 
-use std::thread;
 use std::time::Duration;
 
 use portcullis::demo::provider::{Endpoint, Lifetimes, ProviderOptions, RefreshTokens, Transport};
@@ -8,7 +7,7 @@ use portcullis::demo::provider::{Endpoint, Lifetimes, ProviderOptions, RefreshTo
 use crate::postgres::Postgres;
 use crate::redis::{Redis, until};
 use crate::scene::{SITE, Scene, cookies};
-use crate::support::client::{Client, Response};
+use crate::support::client::{Client, Request, at_once};
 use crate::support::parts::{Part, are_there};
 use crate::support::pause;
 
@@ -43,22 +42,16 @@ fn tokens(scene: &Scene) -> Vec<String> {
     tokens
 }
 
-fn ask(url: &str, cookie: &str) -> Response {
+fn request(url: &str, cookie: &str) -> Request {
     let host = SITE.split_once("://").expect("it has a scheme").1;
     let request = Client::new(url).named(host).get("/api/x").header("Cookie", cookie).header("Accept", "text/html");
-    request.header("Sec-Fetch-Mode", "navigate").send()
+    request.header("Sec-Fetch-Mode", "navigate")
 }
 
 /// So many requests at each gateway at once.
-fn at_once(scene: &Scene, count: usize, cookie: &str) -> Vec<u16> {
-    let urls = scene.gateways.iter().flat_map(|gateway| std::iter::repeat_n(gateway.url().to_owned(), count));
-    let threads: Vec<_> = urls
-        .map(|url| {
-            let cookie = cookie.to_owned();
-            thread::spawn(move || ask(&url, &cookie).status)
-        })
-        .collect();
-    threads.into_iter().map(|thread| thread.join().expect("an answer comes")).collect()
+fn at_both(scene: &Scene, count: usize, cookie: &str) -> Vec<u16> {
+    let requests = scene.gateways.iter().flat_map(|gateway| vec![request(gateway.url(), cookie); count]);
+    at_once(requests).iter().map(|answer| answer.status).collect()
 }
 
 fn logs(scene: &Scene) -> String {
@@ -69,13 +62,13 @@ fn logs(scene: &Scene) -> String {
 fn one_refresh_for_both(scene: &Scene) {
     let browser = scene.signed_in("alice", 0);
     let cookie = cookies(&browser);
-    assert_eq!(at_once(scene, 2, &cookie), [200; 4], "{}", logs(scene));
+    assert_eq!(at_both(scene, 2, &cookie), [200; 4], "{}", logs(scene));
     for round in 1..=3 {
         scene.provider.control().forget();
         scene.provider.control().always((Endpoint::Token, Transport::Slow(Duration::from_millis(400))));
         pause(LIFE);
         scene.upstream.forget();
-        let statuses = at_once(scene, 50, &cookie);
+        let statuses = at_both(scene, 50, &cookie);
         assert!(statuses.iter().all(|status| *status == 200), "round {round}: {statuses:?}\n{}", logs(scene));
         assert_eq!(refreshes(scene), 1, "round {round}: {}", logs(scene));
         let given = tokens(scene);
@@ -83,7 +76,7 @@ fn one_refresh_for_both(scene: &Scene) {
         // Who knows nothing but the store finds the newest tokens there.
         scene.upstream.forget();
         let newcomer = scene.gateway();
-        assert_eq!(ask(newcomer.url(), &cookie).status, 200);
+        assert_eq!(request(newcomer.url(), &cookie).send().status, 200);
         assert_eq!(tokens(scene), given, "round {round}: the newest tokens are what is stored");
         assert_eq!(refreshes(scene), 1);
     }
@@ -123,11 +116,11 @@ fn dies_before_it_writes(leeway: Duration) -> Option<(Scene, String, u16)> {
     let mut scene = scene(&format!("{{ url = \"redis://127.0.0.1:{}\", timeout = \"10s\" }}", redis.port()), leeway);
     let browser = scene.signed_in("alice", 0);
     let cookie = cookies(&browser);
-    assert_eq!(at_once(&scene, 1, &cookie), [200; 2]);
+    assert_eq!(at_both(&scene, 1, &cookie), [200; 2]);
     scene.provider.control().forget();
     scene.provider.control().once((Endpoint::Token, Transport::Slow(Duration::from_millis(1500))));
     pause(DUE);
-    assert_eq!(ask(scene.gateways[0].url(), &cookie).status, 200, "its token is good still");
+    assert_eq!(request(scene.gateways[0].url(), &cookie).send().status, 200, "its token is good still");
     until("the provider is asked", || refreshes(&scene) == 1);
     redis.freeze();
     assert!(scene.gateways[0].logs_come_to_hold(REFRESHED), "{}", logs(&scene));
@@ -135,7 +128,7 @@ fn dies_before_it_writes(leeway: Duration) -> Option<(Scene, String, u16)> {
     drop(scene.gateways.remove(0));
     redis.thaw();
     pause(Duration::from_secs(2));
-    let status = ask(scene.gateways[0].url(), &cookie).status;
+    let status = request(scene.gateways[0].url(), &cookie).send().status;
     drop(redis);
     Some((scene, cookie, status))
 }
@@ -152,6 +145,6 @@ fn a_gateway_that_dies_before_it_writes_costs_one_clean_sign_in_elsewhere() {
     let Some((scene, cookie, status)) = dies_before_it_writes(Duration::ZERO) else { return };
     assert_eq!(status, 302, "{}", logs(&scene));
     assert_eq!(refreshes(&scene), 2);
-    assert_eq!(ask(scene.gateways[0].url(), &cookie).status, 302, "and no second try with what was refused");
+    assert_eq!(request(scene.gateways[0].url(), &cookie).send().status, 302, "and no second try with what was refused");
     assert_eq!(refreshes(&scene), 2);
 }

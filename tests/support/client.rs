@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::thread;
 use std::time::Duration;
 
 use super::PATIENCE;
@@ -214,6 +215,26 @@ impl Response {
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error} in the answer {} {}", self.head.first_line, self.text()))
+    }
+}
+
+/// Sends all of them at once, each on a thread of its own, and gives their answers in the same order.
+///
+/// # Panics
+/// When one gets no whole answer.
+pub fn at_once(requests: impl IntoIterator<Item = Request>) -> Vec<Response> {
+    let sent: Vec<_> = requests.into_iter().map(|request| thread::spawn(move || request.send())).collect();
+    sent.into_iter().map(|one| one.join().expect("an answer comes")).collect()
+}
+
+/// Asserts that what the upstream broke off is broken here too: refused, or ended before its end, but never a short whole answer.
+///
+/// # Panics
+/// When it is whole, or nothing more of it came and it did not end either.
+pub fn assert_breaks_off(result: io::Result<Response>, what: &str) {
+    match result {
+        Ok(answer) => assert_eq!(answer.status, 502, "{what}: {} bytes came whole", answer.body.len()),
+        Err(error) => assert_ne!(error.kind(), io::ErrorKind::WouldBlock, "{what}: {error}"),
     }
 }
 
