@@ -310,3 +310,87 @@ fn class_33_every_reading_of_a_path_has_to_be_shared() {
     scene.upstream.forget();
     assert_ne!(preflight(&scene, "/odd/shared;v=1/x", FRONT, "GET").send().status, 204);
 }
+
+const BACK: &str = "https://back.example.com";
+const BOTH: &str = "https://both.example.com";
+
+/// `/{name}/*` and `/{name}/in/*` below it, which take odd paths, with the lines of their `cors`.
+fn nested(name: &str, cors: &str, inner: &str) -> String {
+    let route = |path: &str, cors: &str| {
+        format!(
+            "[[routes]]\npath = \"{path}\"\nallow = \"everyone\"\nupstream = \"app\"\nencoded_slash = true\n\
+             path_parameters = true\nempty_segments = true\ncors = {{ {cors} }}\n"
+        )
+    };
+    route(&format!("/{name}/*"), cors) + &route(&format!("/{name}/in/*"), inner)
+}
+
+/// Routes of one path that share with different pages: only a page that each of them names reads an answer, and with a person's
+/// credentials only where each takes them.
+#[test]
+fn class_33_a_page_reads_what_every_reading_of_a_path_lets_it_read() {
+    let (front, back) = (format!("origins = [{FRONT:?}, {BOTH:?}]"), format!("origins = [{BACK:?}, {BOTH:?}]"));
+    let with = |origins: &str| format!("{origins}, credentials = true, expose = [\"ETag\"]");
+    let routes = [
+        nested("lists", &with(&front), &with(&back)),
+        nested("outer", &with(&front), &front),
+        nested("inner", &front, &with(&front)),
+        nested("open", "origins = [\"*\"]", &front),
+        nested("closed", &front, "origins = [\"*\"]"),
+    ];
+    let scene = Scene::https(|config| config.raw(&routes.concat()));
+    let ask = |method: &str, target: &str, origin: &str| {
+        let answer = match method {
+            "OPTIONS" => preflight(&scene, target, origin, "GET").send(),
+            method => from(&scene, method, target, origin).send(),
+        };
+        let reader = answer.header("access-control-allow-origin").map(str::to_owned);
+        let refused = if method == "OPTIONS" { 403 } else { 200 };
+        let fits = if method == "OPTIONS" { 204 } else { 200 };
+        assert_eq!(answer.status, if reader.is_some() { fits } else { refused }, "{method} {target} {origin}");
+        assert!(vary(&answer).contains("Origin"), "{method} {target} {origin}");
+        if reader.is_none() {
+            assert_unreadable(&answer, &format!("{method} {target} {origin}"));
+        }
+        (reader, answer.header("access-control-allow-credentials").is_some())
+    };
+    let (nobody, shared) = ((None, false), |origin: &str| (Some(origin.to_owned()), true));
+    for method in ["GET", "POST", "OPTIONS"] {
+        // Read in one way, each route speaks for itself.
+        assert_eq!(ask(method, "/lists/x", FRONT), shared(FRONT), "{method}");
+        assert_eq!(ask(method, "/lists/x", BACK), nobody, "{method}");
+        assert_eq!(ask(method, "/lists/in/x", BACK), shared(BACK), "{method}");
+        assert_eq!(ask(method, "/lists/in/x", FRONT), nobody, "{method}");
+        // The route that is found first, and that of the other reading.
+        let (outer_first, inner_first) = (("outer", "inner"), ("inner", "outer"));
+        for (odd, (first, other)) in [
+            ("in%2Fx", inner_first),
+            ("in%2fx", inner_first),
+            ("in;v=1/x", inner_first),
+            ("in%3Bv=1/x", inner_first),
+            ("/in/x", inner_first),
+            ("in./x", outer_first),
+            ("in%20/x", outer_first),
+        ] {
+            let asked = |name: &str, origin: &str| ask(method, &format!("/{name}/{odd}"), origin);
+            for lacking in [FRONT, BACK, "https://evil.example", "null"] {
+                assert_eq!(asked("lists", lacking), nobody, "{method} {odd}: one of the routes does not name it");
+                assert_eq!(asked("open", lacking), nobody, "{method} {odd}: everybody and somebody are two things");
+                assert_eq!(asked("closed", lacking), nobody, "{method} {odd}: in this order too");
+            }
+            assert_eq!(asked("lists", BOTH), shared(BOTH), "{method} {odd}");
+            assert_eq!(asked(first, BOTH), nobody, "{method} {odd}: the other route takes no credentials");
+            assert_eq!(asked(other, BOTH), (Some(BOTH.to_owned()), false), "{method} {odd}");
+        }
+    }
+    scene.upstream.forget();
+    for refused in
+        ["/lists/in%252Fx", "/lists/x/../in/x", "/lists/x/%2e%2e/in/x", "/lists/.%2Fin/x", "/lists/in%5C..%5Cx"]
+    {
+        let answer = from(&scene, "GET", refused, BOTH).send();
+        assert_eq!(answer.status, 400, "{refused}");
+        assert_unreadable(&answer, refused);
+        assert_unreadable(&preflight(&scene, refused, BOTH, "GET").send(), refused);
+    }
+    assert_eq!(scene.upstream.count(), 0);
+}
