@@ -130,9 +130,9 @@ async fn a_slow_drip_ends_with_the_whole_calls_time() {
     let began = crate::base::clock::instant();
     let outcome = plain().call(Call::get(&url, Reach::Anywhere, Duration::from_millis(200))).await;
     assert!(matches!(outcome, Err(ClientFault::Timeout(_))));
-    assert!(began.elapsed() < Duration::from_secs(2));
+    assert!(began.elapsed() < Duration::from_secs(10), "the drip would take 20 s");
     // The connection is closed, so that the server notices.
-    tokio::time::timeout(LIMIT, server).await.unwrap().unwrap();
+    tokio::time::timeout(LIMIT * 4, server).await.unwrap().unwrap();
 }
 
 #[tokio::test]
