@@ -1,9 +1,6 @@
 //! What a person does in a real browser to get in and out.
 
-use std::time::Duration;
-
 use crate::support::gateway::Gateway;
-use crate::support::pause;
 use crate::support::webdriver::WebDriver;
 
 /// Where a development provider may ask for a name: a button for each person, or an input.
@@ -13,7 +10,9 @@ const NAME_INPUT: &str =
 /// From whatever page asks for it to the provider's page.
 pub(crate) fn go_to_the_provider(browser: &WebDriver, gateway: &Gateway) {
     if browser.url().starts_with(&gateway.at("/.auth/login")) {
-        browser.click(&browser.wait_for("a[href*='/login/']"));
+        let link = browser.wait_for("a[href*='/login/']");
+        browser.click(&link);
+        browser.wait_until_gone(&link);
     }
     browser.wait_for("form");
     assert!(!browser.url().starts_with(gateway.url()), "still at the gateway: {}", browser.source());
@@ -46,6 +45,6 @@ pub(crate) fn sign_out(browser: &WebDriver, gateway: &Gateway) {
         let asked = "form[action*=logout] button, form[action*=end] button, form[action*=logout] input[type=submit]";
         let Some(button) = browser.find(asked) else { break };
         browser.click(&button);
-        pause(Duration::from_millis(300));
+        browser.wait_until_gone(&button);
     }
 }

@@ -141,14 +141,14 @@ fn while_nobody_can_tell_the_answer_is_503() {
 
 #[test]
 fn answers_are_kept_as_long_as_the_config_and_the_token_say() {
-    let asked = Asked::start("introspection = \"opaque\"\nintrospection_cache = \"2s\"");
+    let asked = Asked::start("introspection = \"opaque\"\nintrospection_cache = \"6s\"");
     asked.says(&asked.good(&json!({})));
     for _ in 0..5 {
         assert_eq!(ask(&asked.scene, "/api/x", "opaque").status, 200);
     }
     assert_eq!(asked.endpoint.count(), 1, "asked once");
     asked.says(&json!({"active": false}));
-    pause(Duration::from_millis(3100));
+    pause(Duration::from_millis(7100));
     assert_eq!(ask(&asked.scene, "/api/x", "opaque").status, 401, "what was revoked is known then");
     let before = asked.endpoint.count();
     for _ in 0..5 {

@@ -9,12 +9,13 @@ use crate::scene::{SESSION, Scene, session_value};
 use crate::support::answer::Answer;
 use crate::support::browser::Browser;
 use crate::support::client::Request;
-use crate::support::pause;
 use crate::support::websocket::WebSocket;
 use crate::support::wire::Reader;
+use crate::support::{comes_true, pause};
 
-/// How long it may take until what was open is closed, with room for a machine that is busy.
-const SOON: Duration = Duration::from_millis(2_500);
+/// How long it may take until what was open is closed: a second, and what a busy machine may take for all that lies around it. Left
+/// alone, it would be open for half a minute at least.
+const SOON: Duration = Duration::from_secs(10);
 
 fn now() -> Instant {
     #[allow(clippy::disallowed_methods, reason = "a test watches the real clock")]
@@ -46,7 +47,7 @@ fn sign_out(scene: &Scene, browser: &Browser) {
 fn until_closed(reader: &mut Reader<TcpStream>) -> Duration {
     let begun = now();
     while reader.take(1).is_ok() {
-        assert!(begun.elapsed() < Duration::from_secs(10), "it is still open");
+        assert!(begun.elapsed() < SOON * 2, "it is still open");
     }
     begun.elapsed()
 }
@@ -71,15 +72,10 @@ fn a_websocket_is_closed_when_its_session_ends_and_others_stay() {
         assert!(begun.elapsed() < SOON, "it is still open after {:?}", begun.elapsed());
         pause(Duration::from_millis(50));
     }
-    pause(Duration::from_millis(100));
-    assert!(second.ask("and this one?").is_err());
+    assert!(comes_true(|| second.ask("and this one?").is_err()), "her second one is open");
     assert_eq!(his.ask("still there?").expect("his is open"), "still there?");
     // The upstream has learnt of it as well.
-    assert!(
-        crate::support::comes_true(|| scene.upstream.open_connections() <= 2),
-        "{}",
-        scene.upstream.open_connections()
-    );
+    assert!(comes_true(|| scene.upstream.open_connections() <= 2), "{}", scene.upstream.open_connections());
 }
 
 #[test]
@@ -119,18 +115,19 @@ fn an_upload_is_cut_when_its_session_ends() {
     let upload =
         scene.gateway.client().named("app.example.com").request("POST", "/upload").header("Cookie", &cookie(&alice));
     scene.upstream.forget();
+    let before = scene.upstream.begun();
     let sending = thread::spawn(move || {
-        let begun = now();
         let result: io::Result<_> = upload.stream(1_000_000, || {
             pause(Duration::from_millis(100));
             vec![b'x'; 1_000]
         });
-        (result.map(|answer| answer.status), begun.elapsed())
+        result.map(|answer| answer.status)
     });
-    pause(Duration::from_millis(700));
+    assert!(comes_true(|| scene.upstream.begun() > before), "it is on its way");
     sign_out(&scene, &alice);
-    let (result, took) = sending.join().expect("it does not panic");
-    assert!(took < Duration::from_secs(6), "{took:?}");
+    let begun = now();
+    let result = sending.join().expect("it does not panic");
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     // Whoever still writes may find the connection closed before they read the answer.
     assert!(result.as_ref().is_ok_and(|status| *status == 401) || result.is_err(), "{result:?}");
     assert!(scene.upstream.comes_to(1));
@@ -139,21 +136,21 @@ fn an_upload_is_cut_when_its_session_ends() {
 
 #[test]
 fn what_is_open_is_no_idleness_and_ends_with_the_lifetime() {
-    let scene = Scene::https(|config| config.session_line("idle = \"1s\"").session_line("lifetime = \"4s\""));
+    let scene = Scene::https(|config| config.session_line("idle = \"3s\"").session_line("lifetime = \"10s\""));
     scene.upstream.on("/ws", Answer::websocket());
     scene.upstream.on("/quiet", Answer::events(&["once", "and never again"], Duration::from_mins(10)));
     let mut alice = scene.signed_in("alice");
     let begun = now();
     let mut socket = websocket(&scene, &alice);
     let (_, mut quiet) = request(&scene, &alice, "/quiet").open().expect("a stream");
-    while begun.elapsed() < Duration::from_millis(2_600) {
+    while begun.elapsed() < Duration::from_millis(4_600) {
         assert!(socket.ask("in use").is_ok(), "idle is not what this is, after {:?}", begun.elapsed());
         pause(Duration::from_millis(100));
     }
     assert_eq!(scene.me(&mut alice).0, 401, "new requests find it idle");
     let _took = until_closed(&mut quiet);
     let after = begun.elapsed();
-    assert!(after > Duration::from_millis(2_900) && after < Duration::from_millis(6_500), "closed after {after:?}");
+    assert!(after > Duration::from_secs(7) && after < Duration::from_secs(20), "closed after {after:?}");
     assert!(socket.ask("over").is_err());
 }
 

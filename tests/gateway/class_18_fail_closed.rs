@@ -1,13 +1,11 @@
 //! When something that a decision needs is gone or answers nonsense, nobody passes.
 
-use std::time::Duration;
-
 use portcullis::demo::provider::{Edit, Endpoint, KeysFault, Misbehaviour, Transport};
 use serde_json::json;
 
 use crate::scene::{HTTPS, SESSION, Scene, cookies, provider};
+use crate::support::comes_true;
 use crate::support::gateway::GatewayConfig;
-use crate::support::pause;
 
 #[test]
 fn without_the_provider_nobody_passes_and_nobody_is_sent_in_circles() {
@@ -23,11 +21,7 @@ fn without_the_provider_nobody_passes_and_nobody_is_sent_in_circles() {
     assert_eq!(scene.upstream.count(), 0);
     scene.provider.resume();
     // It is asked again after a few seconds, as Retry-After said.
-    let is_back = (0..40).any(|_| {
-        pause(Duration::from_millis(250));
-        scene.window("/private").send().status == 302
-    });
-    assert!(is_back, "{}", scene.gateway.logs());
+    assert!(comes_true(|| scene.window("/private").send().status == 302), "{}", scene.gateway.logs());
     scene.signed_in("alice");
 }
 

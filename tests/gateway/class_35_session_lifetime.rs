@@ -32,11 +32,12 @@ fn a_used_session_is_written_anew_and_ends_after_its_lifetime_all_the_same() {
     let scene = Scene::https(|config| config.session_line("idle = \"4s\"").session_line("lifetime = \"6s\""));
     let mut browser = scene.signed_in("alice");
     let (begun, first) = (now(), session_value(&browser));
-    let (mut last, mut written) = (now(), 0);
+    let (mut last, mut written, mut slow) = (now(), 0, false);
     loop {
         pause(Duration::from_millis(900));
-        let slow = last.elapsed() > Duration::from_millis(2_900);
+        slow |= last.elapsed() > Duration::from_millis(2_900);
         last = now();
+        let asked = begun.elapsed();
         let answer = browser.peek(&scene.at("/x"));
         if answer.status == 302 {
             // On a machine that stood still the idle time may have been over first.
@@ -49,9 +50,9 @@ fn a_used_session_is_written_anew_and_ends_after_its_lifetime_all_the_same() {
             assert!(seconds.is_some_and(|seconds| seconds <= 4), "{seconds:?}");
             written += 1;
         }
-        assert!(begun.elapsed() < Duration::from_secs(9), "it lives after {:?}", begun.elapsed());
+        assert!(asked < Duration::from_secs(9), "it lives after {asked:?}");
     }
-    assert!(written >= 2, "written anew {written} times");
+    assert!(slow || written >= 2, "written anew {written} times");
     assert_ne!(session_value_or_nothing(&browser), Some(first));
     assert_eq!(scene.me(&mut browser).0, 401);
 }
@@ -62,11 +63,12 @@ fn session_value_or_nothing(browser: &crate::support::browser::Browser) -> Optio
 
 #[test]
 fn use_within_the_idle_time_writes_the_cookie_anew_now_and_then() {
-    let scene = Scene::https(|config| config.session_line("idle = \"20s\"").top("workers = 1"));
+    // A use is noted after a tenth of it.
+    let scene = Scene::https(|config| config.session_line("idle = \"1m\"").top("workers = 1"));
     let mut browser = scene.signed_in("alice");
     let first = session_value(&browser);
     assert_eq!(set_cookies(&browser.peek(&scene.at("/x")), SESSION).len(), 0, "not with every request");
-    pause(Duration::from_millis(3_100));
+    pause(Duration::from_millis(7_100));
     let answer = browser.peek(&scene.at("/x"));
     let set = set_cookies(&answer, SESSION);
     assert_eq!(set.len(), 1, "{:?}", answer.head.headers);
@@ -81,14 +83,14 @@ fn use_within_the_idle_time_writes_the_cookie_anew_now_and_then() {
 
 #[test]
 fn a_proof_that_is_too_old_ends_the_session_and_the_provider_is_asked_for_a_new_one() {
-    let scene = Scene::https(|config| config.provider_line("max_age = \"3s\"").provider_line("clock_skew = \"0s\""));
+    let scene = Scene::https(|config| config.provider_line("max_age = \"8s\"").provider_line("clock_skew = \"0s\""));
     let mut browser = scene.signed_in("alice");
     assert_eq!(scene.me(&mut browser).0, 200);
-    pause(Duration::from_millis(4_200));
+    pause(Duration::from_millis(9_200));
     assert_eq!(scene.me(&mut browser).0, 401, "however much it is used");
     let answer = browser.peek(&scene.at("/x"));
     let location = answer.header("location").unwrap_or_default().to_owned();
-    assert!(answer.status == 302 && location.contains("max_age=3"), "{} {location}", answer.status);
+    assert!(answer.status == 302 && location.contains("max_age=8"), "{} {location}", answer.status);
     // The provider knows the browser still, and asks for the password all the same.
     let login = browser.open(&scene.at("/x"));
     assert!(login.forms().iter().any(|form| form.has("password")), "{}", login.text());

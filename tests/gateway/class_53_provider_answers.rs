@@ -18,9 +18,11 @@ fn now() -> Instant {
     Instant::now()
 }
 
-fn patient_for_a_second() -> SignIns {
-    SignIns::start_with(ProviderOptions::default(), |config| config.provider_line("timeout = \"1s\""))
-}
+/// How long the gateway waits for a provider.
+const TIMEOUT: &str = "timeout = \"2s\"";
+/// How long a sign-in may take that meets one wrong answer: that long, and what a busy machine takes for the rest. Some wrongs would go on
+/// for 20 seconds, and others for ever.
+const BOUND: Duration = Duration::from_secs(15);
 
 /// What may come in place of the right answer, whatever was asked.
 fn wrongs() -> Vec<Transport> {
@@ -69,7 +71,7 @@ fn matters(endpoint: Endpoint, wrong: &Transport) -> bool {
 
 #[test]
 fn every_wrong_answer_of_token_and_userinfo_is_bounded() {
-    let scene = patient_for_a_second();
+    let scene = SignIns::start_with(ProviderOptions::default(), |config| config.provider_line(TIMEOUT));
     scene.assert_accepted("warm");
     let before = scene.gateway.memory();
     for endpoint in [Endpoint::Token, Endpoint::Userinfo] {
@@ -79,7 +81,7 @@ fn every_wrong_answer_of_token_and_userinfo_is_bounded() {
             scene.control().once((endpoint, wrong));
             scene.assert_refused_at_last(&what);
             assert_eq!(scene.control().fired(), 1, "{what} did not take place");
-            assert!(began.elapsed() < Duration::from_secs(6), "{what} took {:?}", began.elapsed());
+            assert!(began.elapsed() < BOUND, "{what} took {:?}", began.elapsed());
         }
     }
     let after = scene.gateway.memory();
@@ -102,7 +104,7 @@ fn every_wrong_document_and_key_set_is_bounded() {
             });
             provider.control().always((endpoint, wrong));
             config = config.raw(&format!(
-                "[providers.p{}]\nissuer = {:?}\nclient_id = {CLIENT_ID:?}\nclient_secret = {CLIENT_SECRET:?}\ntimeout = \"1s\"",
+                "[providers.p{}]\nissuer = {:?}\nclient_id = {CLIENT_ID:?}\nclient_secret = {CLIENT_SECRET:?}\n{TIMEOUT}",
                 providers.len(),
                 provider.issuer()
             ));
@@ -118,7 +120,7 @@ fn every_wrong_document_and_key_set_is_bounded() {
         assert!(matches!(status, 500 | 502 | 503), "{what}: {status} {}\n{}", page.url, gateway.logs());
         assert_eq!(provider.control().count(Endpoint::Authorize), 0, "{what}: somebody was sent to sign in");
         assert!(provider.control().fired() > 0, "{what} did not take place");
-        assert!(began.elapsed() < Duration::from_secs(6), "{what} took {:?}", began.elapsed());
+        assert!(began.elapsed() < BOUND, "{what} took {:?}", began.elapsed());
     }
     let memory = gateway.memory();
     assert!(memory.peak < 160 * 1024, "{memory:?}");

@@ -117,7 +117,7 @@ fn a_browser_holds_six_flows_at_most_and_the_oldest_goes_first() {
 
 #[test]
 fn a_finished_stale_or_foreign_flow_gives_a_calm_page_with_a_way_to_try_again() {
-    let scene = Scene::https(|config| config.session_line("flow_lifetime = \"3s\""));
+    let scene = Scene::https(|config| config.session_line("flow_lifetime = \"10s\""));
 
     let (_, foreign) = scene.almost_signed_in("alice", "/x");
     let mut other = scene.browser();
@@ -142,7 +142,7 @@ fn a_finished_stale_or_foreign_flow_gives_a_calm_page_with_a_way_to_try_again() 
     assert_eq!(scene.redeemed(), redeemed, "the code is not redeemed a second time");
 
     let (mut browser, callback) = scene.almost_signed_in("alice", "/z");
-    crate::support::pause(std::time::Duration::from_millis(4100));
+    crate::support::pause(std::time::Duration::from_millis(11_100));
     let redeemed = scene.redeemed();
     let stale = browser.peek(callback.url.as_str());
     assert_calm(&stale, "stale");

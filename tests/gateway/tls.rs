@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
 
 use rustls::{HandshakeKind, NamedGroup, ProtocolVersion, version};
 use tempfile::TempDir;
@@ -11,7 +10,7 @@ use tempfile::TempDir;
 use crate::support::gateway::Gateway;
 use crate::support::tls_client::{Authority, Issued, TlsClient};
 use crate::support::upstream::Upstream;
-use crate::support::{PATIENCE, SESSION_KEY, pause, sha256};
+use crate::support::{PATIENCE, SESSION_KEY, sha256};
 
 const HOST: &str = "app.example.com";
 
@@ -41,7 +40,7 @@ impl Scene {
     fn start(&self, tls: &str, upstream: &str, tables: &str) -> Gateway {
         let mut text = format!(
             "public_url = \"https://{HOST}\"\nworkers = 1\n[listen]\nhttps = [\"127.0.0.1:0\"]\n\
-             [limits]\nheader_timeout = \"1s\"\n[session]\nkeys = [\"{SESSION_KEY}\"]\n\
+             [limits]\nheader_timeout = \"5s\"\n[session]\nkeys = [\"{SESSION_KEY}\"]\n\
              [tls]\ncert = \"{}\"\nkey = \"{}\"\n{tls}\n[upstreams.app]\nurl = \"{}\"\n{upstream}\n",
             self.path("app.pem"),
             self.path("app.key"),
@@ -151,13 +150,7 @@ fn certificates_are_taken_up_when_they_change_and_kept_when_the_new_ones_are_bro
     let pair = renewed.write(scene.folder.path(), "renewed");
     std::fs::copy(&pair.1, scene.path("app.key")).unwrap();
     let until = |needle: &str| {
-        for _ in 0..300 {
-            if gateway.logs().contains(needle) {
-                return;
-            }
-            pause(Duration::from_millis(50));
-        }
-        panic!("`{needle}` is not in:\n{}", gateway.logs());
+        assert!(gateway.logs_come_to_hold(needle), "`{needle}` is not in:\n{}", gateway.logs());
     };
     until("what was there before stays");
     assert_eq!(shown(), first);

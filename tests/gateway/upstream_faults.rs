@@ -73,7 +73,7 @@ fn a_kept_connection_that_the_upstream_closed_costs_no_request() {
         relay.cut();
         relay.restore();
         // The gateway's own end has heard of it before the next request comes.
-        pause(Duration::from_millis(100));
+        pause(Duration::from_millis(500));
     }
     assert_eq!(upstream.count(), 5);
 }
@@ -174,11 +174,11 @@ fn an_answer_that_does_not_come_is_504_and_is_not_asked_for_again() {
 #[test]
 fn a_body_may_take_longer_than_an_answer_but_not_stand_still() {
     let upstream = Upstream::start();
-    let gateway = gateway(&[upstream.url()], "response_timeout = \"1s\"\n[limits]\nbody_timeout = \"1s\"");
+    let gateway = gateway(&[upstream.url()], "response_timeout = \"2s\"\n[limits]\nbody_timeout = \"2s\"");
     let mut pieces = 0;
     let answer = gateway.client().request("PUT", "/up").stream(80, || {
         pieces += 1;
-        pause(Duration::from_millis(250));
+        pause(Duration::from_millis(400));
         vec![b'x'; 10]
     });
     let answer = answer.expect("it is answered");
@@ -202,7 +202,7 @@ fn a_silent_port_is_given_up_on_within_the_bound() {
     let _queued: Vec<_> =
         (0..4).map(|_| std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100))).collect();
     let alive = Upstream::start();
-    let gateway = gateway(&[format!("http://{address}"), alive.url()], "connect_timeout = \"300ms\"\neject_after = 0");
+    let gateway = gateway(&[format!("http://{address}"), alive.url()], "connect_timeout = \"1s\"\neject_after = 0");
     for _ in 0..4 {
         assert_eq!(gateway.get("/").send().status, 200);
     }

@@ -2,7 +2,6 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
 
 use crate::support::client::Client;
 
@@ -77,7 +76,7 @@ pub struct Raw {
 impl Raw {
     /// Connects to `url` by prior knowledge.
     pub fn connect(url: &str) -> Self {
-        let mut stream = Client::new(url).connect_within(Duration::from_secs(10));
+        let mut stream = Client::new(url).connect();
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("it listens");
         let mut raw = Self { stream };
         raw.send(SETTINGS, 0, 0, &[]).expect("it listens");

@@ -112,8 +112,8 @@ fn headers_are_bounded_in_sum_and_many_crumbs_of_cookies_are_not_many_headers() 
 #[test]
 fn an_idle_connection_is_told_before_it_is_closed_and_a_busy_one_stays() {
     let upstream = Upstream::start();
-    upstream.on("/slow", Answer::body("late").after(Duration::from_secs(5)));
-    let gateway = open_to_all(&upstream.url()).raw("[limits]\nidle_timeout = \"1s\"").start();
+    upstream.on("/slow", Answer::body("late").after(Duration::from_secs(6)));
+    let gateway = open_to_all(&upstream.url()).raw("[limits]\nidle_timeout = \"2s\"").start();
     run(async {
         let busy = Client::connect(gateway.url()).await;
         let late = busy.get("/slow");
@@ -130,7 +130,7 @@ fn an_idle_connection_is_told_before_it_is_closed_and_a_busy_one_stays() {
 #[test]
 fn a_stop_lets_requests_finish_and_takes_no_new_ones() {
     let upstream = Upstream::start();
-    upstream.on("/slow", Answer::body("late").after(Duration::from_secs(2)));
+    upstream.on("/slow", Answer::body("late").after(Duration::from_secs(5)));
     let mut gateway = open_to_all(&upstream.url()).start();
     let url = gateway.url().to_owned();
     std::thread::scope(|scope| {

@@ -247,7 +247,7 @@ fn a_token_that_is_bound_to_a_key_is_worth_nothing_without_it() {
 
 #[test]
 fn refresh_tokens_that_work_once_serve_the_session_and_its_resource_side_by_side() {
-    let variables = [("REFRESH_TOKENS", "rotating"), ("ACCESS_TOKEN_SECONDS", "4")];
+    let variables = [("REFRESH_TOKENS", "rotating"), ("ACCESS_TOKEN_SECONDS", "7")];
     let Some(scene) = scene_with("interop::resource_rotating", &variables) else { return };
     let mut browser = Browser::new();
     browser.sign_in("alice", &scene.gateway.at("/"));
@@ -256,7 +256,7 @@ fn refresh_tokens_that_work_once_serve_the_session_and_its_resource_side_by_side
     for round in 1..=3 {
         let before = granted();
         // The session's own token and the one for the resource are over: both are wanted at once, by one refresh token after the other.
-        pause(Duration::from_millis(4200));
+        pause(Duration::from_millis(7200));
         let cookie = browser.jar.field(&Url::parse(&scene.gateway.at("/")).expect("a URL")).expect("it has cookies");
         let answers = at_once((0..30).map(|number| {
             let target = if number % 2 == 0 { "/x" } else { "/as-a-person/x" };

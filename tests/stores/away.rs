@@ -1,11 +1,12 @@
 //! A store that is away when somebody wants to sign in, or when somebody comes whom this gateway has not seen.
 
+use std::time::Duration;
+
 use portcullis::base::clock::instant;
 
 use crate::redis::{Redis, until};
 use crate::scene::{SITE, Scene, at, cookies};
 use crate::support::parts::{Part, are_there};
-use crate::support::pause;
 
 #[test]
 fn new_sessions_go_to_cookies_while_the_store_is_away() {
@@ -13,7 +14,7 @@ fn new_sessions_go_to_cookies_while_the_store_is_away() {
         return;
     }
     let mut redis = Redis::start();
-    let scene = Scene::new(&format!("{{ url = \"redis://127.0.0.1:{}\", timeout = \"300ms\" }}", redis.port()));
+    let scene = Scene::new(&format!("{{ url = \"redis://127.0.0.1:{}\", timeout = \"2s\" }}", redis.port()));
     let stored = cookies(&scene.signed_in("bob", 0)).len();
     redis.kill();
     let mut browser = scene.signed_in("alice", 0);
@@ -36,7 +37,7 @@ fn without_that_a_sign_in_is_told_to_come_back_and_does() {
     }
     let mut redis = Redis::start();
     let table =
-        format!("{{ url = \"redis://127.0.0.1:{}\", timeout = \"300ms\", cookie_fallback = false }}", redis.port());
+        format!("{{ url = \"redis://127.0.0.1:{}\", timeout = \"2s\", cookie_fallback = false }}", redis.port());
     let scene = Scene::new(&table);
     redis.kill();
     let mut browser = scene.browser(0);
@@ -65,7 +66,7 @@ fn whom_this_gateway_has_not_seen_waits_for_the_store_and_is_not_signed_out() {
         return;
     }
     let redis = Redis::start();
-    let scene = Scene::new(&format!("{{ url = \"redis://127.0.0.1:{}\", timeout = \"300ms\" }}", redis.port()));
+    let scene = Scene::new(&format!("{{ url = \"redis://127.0.0.1:{}\", timeout = \"2s\" }}", redis.port()));
     let mut browser = scene.signed_in("alice", 0);
     let before = cookies(&browser);
     redis.freeze();
@@ -76,15 +77,19 @@ fn whom_this_gateway_has_not_seen_waits_for_the_store_and_is_not_signed_out() {
         assert_eq!(answer.status, 503, "{}", answer.text());
         assert_eq!(answer.header("retry-after"), Some("5"));
         assert_eq!(answer.head.all("set-cookie").len(), 0, "nobody's session is taken away");
-        assert!(began.elapsed().as_millis() < 1500, "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     }
-    // Once the store is known to be away, nobody waits for it.
-    let began = instant();
-    let program = scene.gateways[1].client().named(&SITE[7..]).get("/page").header("Cookie", &before);
-    let program = program.header("Accept", "application/json").send();
-    assert_eq!(program.status, 503);
-    assert_eq!(program.header("content-type"), Some("application/problem+json"));
-    assert!(began.elapsed().as_millis() < 1000, "{:?}", began.elapsed());
+    // Once the store is known to be away, nobody waits for it but one who tries, now and then.
+    let waits = (0..6).map(|_| {
+        let began = instant();
+        let program = scene.gateways[1].client().named(&SITE[7..]).get("/page").header("Cookie", &before);
+        let program = program.header("Accept", "application/json").send();
+        assert_eq!(program.status, 503);
+        assert_eq!(program.header("content-type"), Some("application/problem+json"));
+        began.elapsed()
+    });
+    let quickest = waits.min().expect("there were some");
+    assert!(quickest < Duration::from_millis(1_500), "everybody waits for the store: {quickest:?}");
     assert_eq!(browser.peek(&at("/.auth/me")).status, 503);
     assert_eq!(browser.peek(&at("/open")).status, 200, "what everyone may see needs no session");
     assert_eq!(cookies(&browser), before);
@@ -98,7 +103,7 @@ fn signing_out_counts_though_the_store_is_away_and_reaches_the_others_when_it_is
         return;
     }
     let redis = Redis::start();
-    let scene = Scene::new(&format!("{{ url = \"redis://127.0.0.1:{}\", timeout = \"300ms\" }}", redis.port()));
+    let scene = Scene::new(&format!("{{ url = \"redis://127.0.0.1:{}\", timeout = \"2s\" }}", redis.port()));
     let mut browser = scene.signed_in("alice", 0);
     assert_eq!(scene.status(&mut browser, 1), 200);
     let copied = scene.copy(&browser, 0);
@@ -109,7 +114,6 @@ fn signing_out_counts_though_the_store_is_away_and_reaches_the_others_when_it_is
     assert!(!cookies(&browser).contains("portcullis=1."), "the browser's cookie goes");
     assert_eq!(scene.status(&mut scene.copy(&copied, 0), 0), 302, "this gateway refuses it at once");
     redis.thaw();
-    pause(std::time::Duration::from_secs(2));
-    assert_eq!(scene.status(&mut scene.copy(&copied, 1), 1), 302, "and so does the other one");
-    assert!(redis.ask(&["KEYS", "portcullis:r:*"]).is_empty());
+    until("the other one refuses it too", || scene.status(&mut scene.copy(&copied, 1), 1) == 302);
+    until("the record is gone", || redis.ask(&["KEYS", "portcullis:r:*"]).is_empty());
 }

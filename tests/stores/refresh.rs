@@ -12,9 +12,9 @@ use crate::support::parts::{Part, are_there};
 use crate::support::pause;
 
 /// How long an access token lasts.
-const LIFE: Duration = Duration::from_secs(6);
+const LIFE: Duration = Duration::from_secs(9);
 /// When its refresh is due for certain, and it is good still.
-const DUE: Duration = Duration::from_secs(5);
+const DUE: Duration = Duration::from_secs(8);
 const REFRESHED: &str = "the tokens of a session were refreshed";
 
 /// Every sign-in gets a refresh token; each works once, or a little longer where there is `leeway`.

@@ -13,6 +13,7 @@ use super::wire::{Head, Reader, response_framing};
 pub struct Client {
     address: SocketAddr,
     host: String,
+    patience: Duration,
 }
 
 /// A request on its way to being sent.
@@ -47,7 +48,14 @@ impl Client {
         let host = rest.split('/').next().unwrap_or_default().to_owned();
         let place = if host.contains(':') { host.clone() } else { format!("{host}:80") };
         let address = place.to_socket_addrs().ok().and_then(|mut found| found.next());
-        Self { address: address.unwrap_or_else(|| panic!("{url} names no address")), host }
+        Self { address: address.unwrap_or_else(|| panic!("{url} names no address")), host, patience: PATIENCE }
+    }
+
+    /// The same, whose reads end after `patience` in place of [`PATIENCE`].
+    #[must_use]
+    pub const fn patient(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// The same address asked under another name: what `Host` says.
@@ -73,9 +81,9 @@ impl Client {
         self.request("GET", target)
     }
 
-    /// A new connection; every read on it ends after [`PATIENCE`].
+    /// A new connection; every read on it ends after the client's patience.
     pub fn connect(&self) -> TcpStream {
-        self.connect_within(PATIENCE)
+        self.connect_within(self.patience)
     }
 
     /// A new connection whose reads end after `patience`.

@@ -60,6 +60,7 @@ pub struct Upstream {
 #[derive(Default)]
 struct Shared {
     requests: Vec<Recorded>,
+    begun: usize,
     connections: usize,
     open: usize,
     bytes: u64,
@@ -140,6 +141,11 @@ impl Upstream {
         self.shared.lock().expect("no server thread panics").requests.len()
     }
 
+    /// Requests whose head has come so far, also of those whose body has not; [`Upstream::forget`] forgets none of them.
+    pub fn begun(&self) -> usize {
+        self.shared.lock().expect("no server thread panics").begun
+    }
+
     /// Forgets the requests so far.
     pub fn forget(&self) {
         self.shared.lock().expect("no server thread panics").requests.clear();
@@ -187,6 +193,7 @@ impl Upstream {
                     return Err(error);
                 }
             };
+            self.shared.lock().expect("no server thread panics").begun += 1;
             if head.header("expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue")) {
                 io::Write::write_all(&mut stream, b"HTTP/1.1 100 Continue\r\n\r\n")?;
             }

@@ -10,11 +10,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::client::Client;
+use super::comes_true;
 use super::process::Process;
-use super::{PATIENCE, pause};
 
 /// The key under which an element's reference stands (W3C `WebDriver`, section 12.1).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// The longest that the driver may take to answer: it starts a browser of many processes, on a machine that has other things to do.
+const WHOLE_BROWSER: Duration = Duration::from_mins(2);
 
 /// One browser window at first, with an empty profile of its own.
 pub struct WebDriver {
@@ -37,11 +40,11 @@ impl WebDriver {
     pub fn start() -> Self {
         let profile = tempfile::tempdir().expect("a temporary folder can be made");
         let driver = Process::start("chromedriver", Command::new("chromedriver").arg("--port=0"));
-        let port: u16 = driver.wait_for(PATIENCE, |line| {
+        let port: u16 = driver.wait_for(WHOLE_BROWSER, |line| {
             line.split_once("started successfully on port ")
                 .and_then(|(_, rest)| rest.trim_end_matches('.').parse().ok())
         });
-        let client = Client::new(&format!("http://127.0.0.1:{port}"));
+        let client = Client::new(&format!("http://127.0.0.1:{port}")).patient(WHOLE_BROWSER);
         let profile_argument = format!("--user-data-dir={}", profile.path().display());
         let arguments = [
             "--headless=new",
@@ -59,7 +62,7 @@ impl WebDriver {
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "browserName": "chrome",
             "goog:chromeOptions": {"args": arguments},
-            "timeouts": {"pageLoad": 20_000, "script": 20_000},
+            "timeouts": {"pageLoad": 60_000, "script": 60_000},
         }}});
         let answer = client.request("POST", "/session").body(wanted.to_string()).send();
         let session = answer.json()["value"]["sessionId"].as_str().map(str::to_owned);
@@ -131,13 +134,22 @@ impl WebDriver {
     /// # Panics
     /// When none comes; the message holds the page.
     pub fn wait_for(&self, css: &str) -> Element {
-        for _ in 0..100 {
-            if let Some(element) = self.find(css) {
-                return element;
-            }
-            pause(Duration::from_millis(100));
-        }
-        panic!("no {css} on {}: {}", self.url(), self.source());
+        let mut found = None;
+        comes_true(|| {
+            found = self.find(css);
+            found.is_some()
+        });
+        found.unwrap_or_else(|| panic!("no {css} on {}: {}", self.url(), self.source()))
+    }
+
+    /// Waits until an element is on the page no more, since another page has taken its place.
+    ///
+    /// # Panics
+    /// When it stays; the message holds the page.
+    pub fn wait_until_gone(&self, element: &Element) {
+        // No such element, or a stale one (W3C `WebDriver`, section 6.6).
+        let is_gone = || self.call("GET", &format!("/element/{}/name", element.0), None).0 == 404;
+        assert!(comes_true(is_gone), "still on {}: {}", self.url(), self.source());
     }
 
     /// Waits until the address begins with `start`.
@@ -145,13 +157,8 @@ impl WebDriver {
     /// # Panics
     /// When it does not come to that; the message holds the page.
     pub fn wait_for_url(&self, start: &str) {
-        for _ in 0..100 {
-            if self.url().starts_with(start) {
-                return;
-            }
-            pause(Duration::from_millis(100));
-        }
-        panic!("never came to {start}, now at {}: {}", self.url(), self.source());
+        let is_there = comes_true(|| self.url().starts_with(start));
+        assert!(is_there, "never came to {start}, now at {}: {}", self.url(), self.source());
     }
 
     /// Clicks an element.

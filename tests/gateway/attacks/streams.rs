@@ -104,7 +104,7 @@ fn a_chunked_upload_arrives_whole_and_streamed() {
 fn events_arrive_one_by_one() {
     let arena = Arena::new();
     // Between two events there is more time than a whole answer takes; buffered, the first would come with the last.
-    let gap = Duration::from_millis(700);
+    let gap = Duration::from_secs(2);
     arena.upstream.on("/public/events", Answer::events(&["one", "two", "three"], gap));
     let (answer, reader) = arena.get("/public/events").header("Accept", "text/event-stream").open().expect("an answer");
     assert_eq!(answer.header("content-type"), Some("text/event-stream"));
@@ -167,8 +167,9 @@ fn an_upload_that_breaks_off_arrives_broken() {
         arena.upstream.forget();
         let mut stream = arena.gateway.client().connect();
         let head = format!("POST /public/up HTTP/1.1\r\nHost: {}\r\n{framing}\r\n\r\n5\r\nhello\r\n", arena.host());
+        let before = arena.upstream.begun();
         stream.write_all(head.as_bytes()).expect("the gateway reads");
-        pause(Duration::from_millis(50));
+        eventually("it is on its way", || arena.upstream.begun() > before);
         stream.shutdown(Shutdown::Both).expect("it can be closed");
         eventually("the upstream learns of it", || arena.upstream.count() == 1);
         assert!(!arena.upstream.only_request().whole, "{framing}: the upstream took a part for the whole");

@@ -93,6 +93,13 @@ impl Scene {
         })
     }
 
+    /// Waits, on the client's own runtime, until that many calls have come to the upstream.
+    async fn comes_to_be_called(&self, count: usize) {
+        while self.parrot.called() < count {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Waits, on the client's own runtime, until that many calls were given up at the upstream.
     async fn comes_to_be_abandoned(&self, count: usize) {
         while self.parrot.abandoned() < count {
@@ -201,8 +208,10 @@ fn a_call_that_is_given_up_is_given_up_at_the_upstream() {
     scene.run(async |mut grpc| {
         // So that the way is open when the call begins, and it has arrived when it is given up.
         assert!(say(&mut grpc, said("hello")).await.is_ok());
-        let waiting = say(&mut grpc, said("wait"));
-        assert!(tokio::time::timeout(Duration::from_secs(1), waiting).await.is_err());
+        tokio::select! {
+            answer = say(&mut grpc, said("wait")) => panic!("it answers: {answer:?}"),
+            () = scene.comes_to_be_called(2) => {}
+        }
         scene.comes_to_be_abandoned(1).await;
     });
     // In the middle of a stream too, by a caller whose connection goes.
