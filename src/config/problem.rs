@@ -43,11 +43,6 @@ impl Problems {
     pub(super) const fn new(list: Vec<Problem>) -> Self {
         Self(list)
     }
-
-    /// The mistakes, in the order of sources and lines.
-    pub fn as_slice(&self) -> &[Problem] {
-        &self.0
-    }
 }
 
 impl fmt::Display for Problems {

@@ -129,19 +129,3 @@ pub enum StaticScheme {
     /// The secret alone.
     Plain,
 }
-
-impl TokenSettings {
-    /// Its name, for logs and explanations.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::AccessToken => "access_token",
-            Self::IdToken => "id_token",
-            Self::Assertion(_) => "assertion",
-            Self::Exchange(_) => "exchange",
-            Self::Resource(_) => "resource",
-            Self::ClientCredentials(_) => "client_credentials",
-            Self::Static(_) => "static",
-        }
-    }
-}

@@ -173,11 +173,6 @@ impl Template {
     pub fn has_list(&self) -> bool {
         self.pieces.iter().any(|piece| matches!(piece, Piece::Field { field: Field::Groups | Field::Roles, .. }))
     }
-
-    /// Whether it says the same of everyone.
-    pub fn is_plain(&self) -> bool {
-        self.pieces.iter().all(|piece| matches!(piece, Piece::Text(_)))
-    }
 }
 
 impl Piece {

@@ -12,7 +12,6 @@ use crate::config::settings::Conditions;
 pub struct Table {
     /// Where a request comes from first, then who asks, then how they signed in.
     conditions: Box<[Condition]>,
-    asks_who: bool,
     wanted: Wanted,
 }
 
@@ -26,7 +25,6 @@ impl Table {
             About::SignIn => 2,
         });
         Self {
-            asks_who: conditions.iter().any(|condition| condition.about() != About::Circumstances),
             conditions: conditions.into(),
             wanted: Wanted {
                 acr: settings.acr.clone().unwrap_or_default(),
@@ -45,11 +43,6 @@ impl Table {
     pub fn reads_path(&self) -> bool {
         let reads = |condition: &Condition| matches!(condition, Condition::Expression(it) if it.reads_path());
         self.conditions.iter().any(reads)
-    }
-
-    /// Whether a key asks about the person.
-    pub const fn asks_who(&self) -> bool {
-        self.asks_who
     }
 
     /// What it says to somebody, as a table that admits. Where a request comes from can't be mended by signing in, so it is looked at

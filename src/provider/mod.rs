@@ -313,11 +313,6 @@ impl Provider {
         self.oidc.grant(grant).await
     }
 
-    /// Our client id there.
-    pub fn client_id(&self) -> &str {
-        &self.oidc.settings().client_id
-    }
-
     /// Where to send a browser to end the provider's own session (`OpenID` Connect RP-Initiated Logout 1.0, section 2);
     /// `None` when the provider has no such endpoint, or its metadata is not at hand.
     pub fn end_session(

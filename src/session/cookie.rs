@@ -131,11 +131,6 @@ impl SessionCookies {
         }
     }
 
-    /// How long sessions last: an opened session that is kept must be asked [`Lifetimes::is_alive`] at each use.
-    pub const fn lifetimes(&self) -> &Lifetimes {
-        &self.lifetimes
-    }
-
     /// The keys that seal them.
     pub(super) fn keyring(&self) -> &Keyring {
         &self.keyring

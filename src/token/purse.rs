@@ -73,11 +73,6 @@ impl Purse {
     pub fn keep(&self, place: Place, site: &Arc<SiteOrigin>, kept: Kept) {
         self.pocket(place).replace(Some(Pocket { kept, site: Arc::clone(site) }));
     }
-
-    /// Forgets what is kept.
-    pub fn forget(&self, place: Place) {
-        self.pocket(place).replace(None);
-    }
 }
 
 #[cfg(test)]
@@ -100,7 +95,5 @@ mod tests {
         assert!(purse.fresh(Place::Assertion, &here, 1, at(9)).is_none());
         let last = |site, now| purse.last(Place::Bearer, site, at(now)).is_some();
         assert!(last(&here, 19) && !last(&here, 20) && !last(&there, 19));
-        purse.forget(Place::Bearer);
-        assert!(!last(&here, 1));
     }
 }

@@ -128,11 +128,6 @@ impl SigningKeys {
         }
     }
 
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        self.keys.len()
-    }
-
     /// Whether these are the same keys in the same order.
     pub fn is_same(&self, other: &Self) -> bool {
         self.keys.iter().map(SigningKey::id).eq(other.keys.iter().map(SigningKey::id))

@@ -79,11 +79,6 @@ impl<E: Clone + Send + Sync + 'static> Vault<E> {
         let entry = self.kept.entry(key).or_insert_with_if(Box::pin(filling), |kept| now >= kept.until).await;
         entry.into_value().result
     }
-
-    /// Forgets a token: an upstream would not take it.
-    pub async fn forget(&self, key: Key) {
-        self.kept.invalidate(&key).await;
-    }
 }
 
 #[cfg(test)]
@@ -139,8 +134,6 @@ mod tests {
         desk.clock.advance(Duration::from_secs(1));
         assert_eq!(desk.get(key("a"), Some("y")).await.unwrap(), "Bearer y");
         assert_eq!(desk.get(key("b"), Some("z")).await.unwrap(), "Bearer z");
-        desk.vault.forget(key("b")).await;
-        assert_eq!(desk.get(key("b"), Some("anew")).await.unwrap(), "Bearer anew");
     }
 
     #[tokio::test]

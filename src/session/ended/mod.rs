@@ -10,7 +10,6 @@
 //!    one, or this one after a restart, knows nothing of them: there a copied cookie is good until its own lifetimes end it.
 
 mod mark;
-pub mod sharing;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -297,11 +297,6 @@ impl Store {
         self.shared.faults.load(Ordering::Acquire).saturating_add(connections)
     }
 
-    /// What kind of store it is, for logs.
-    pub fn name(&self) -> &'static str {
-        self.shared.name
-    }
-
     /// Has something done within the bound, unless the store is known to be away, and learns from how it went.
     async fn guarded<T>(&self, work: impl Future<Output = Result<T, StoreFault>>) -> Result<T, StoreFault> {
         let shared = &*self.shared;
