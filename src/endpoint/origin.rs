@@ -13,9 +13,12 @@ use crate::http::visit::SiteOrigin;
 
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 const SEC_FETCH_DEST: &str = "sec-fetch-dest";
-const SEC_PURPOSE: &str = "sec-purpose";
-const PURPOSE: HeaderName = HeaderName::from_static("purpose");
-const X_MOZ: HeaderName = HeaderName::from_static("x-moz");
+/// Where browsers say that they ask in advance, and the words for it. Asked of many requests, hence ready to be looked up.
+static IN_ADVANCE: [(HeaderName, &[&str]); 3] = [
+    (HeaderName::from_static("sec-purpose"), &["prefetch"]),
+    (HeaderName::from_static("purpose"), &["prefetch", "preview"]),
+    (HeaderName::from_static("x-moz"), &["prefetch"]),
+];
 
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,15 +82,11 @@ pub fn is_embedded_otherwise(headers: &HeaderMap) -> bool {
 
 /// Whether a browser asks in advance for what a person may never want to see.
 pub fn is_prefetch(headers: &HeaderMap) -> bool {
-    let says = |name: &str, word: &str| {
-        headers.get_all(name).iter().any(|value| {
-            value.to_str().is_ok_and(|text| text.split([',', ';']).any(|part| part.trim().eq_ignore_ascii_case(word)))
-        })
-    };
-    says(SEC_PURPOSE, "prefetch")
-        || says(PURPOSE.as_str(), "prefetch")
-        || says(PURPOSE.as_str(), "preview")
-        || says(X_MOZ.as_str(), "prefetch")
+    IN_ADVANCE.iter().any(|(name, words)| {
+        let says = |part: &str| words.iter().any(|word| part.trim().eq_ignore_ascii_case(word));
+        let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        lines.flat_map(|line| line.split([',', ';'])).any(says)
+    })
 }
 
 enum Said<'a> {

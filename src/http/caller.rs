@@ -6,74 +6,102 @@
 //! 4. `Accept` decides at last: who asks for HTML by name gets pages; who takes anything gets them for GET and HEAD, so that plain
 //!    `curl` shows where to sign in; who names other types is a program.
 
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::http::visit::Caller;
 
-static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
-static SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
-static X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
-
 /// What kind of answer the sender of this request can read.
 pub fn classify(method: &Method, headers: &HeaderMap, websocket: bool) -> Caller {
-    if websocket || is_grpc(headers) {
-        return Caller::Program;
+    let mut signs = Signs::default();
+    for (name, value) in headers {
+        signs.note(name, value);
     }
-    if let Some(mode) = headers.get(&SEC_FETCH_MODE) {
-        return if mode.as_bytes() == b"navigate" && shows_a_document(headers) {
-            Caller::Browser
-        } else {
-            Caller::Program
+    signs.caller(method, websocket)
+}
+
+/// What tells one from the other, found while the headers are looked through for other reasons too. Of a header that came twice the
+/// first counts, and of `Accept` every one.
+#[derive(Default)]
+pub struct Signs<'h> {
+    content_type: Option<&'h HeaderValue>,
+    mode: Option<&'h HeaderValue>,
+    dest: Option<&'h HeaderValue>,
+    requested_with: Option<&'h HeaderValue>,
+    accepts: Accepts,
+}
+
+impl<'h> Signs<'h> {
+    /// Takes note of one header.
+    pub fn note(&mut self, name: &HeaderName, value: &'h HeaderValue) {
+        let sign = match name.as_str() {
+            "accept" => return self.accepts.note(value.as_bytes()),
+            "content-type" => &mut self.content_type,
+            "sec-fetch-mode" => &mut self.mode,
+            "sec-fetch-dest" => &mut self.dest,
+            "x-requested-with" => &mut self.requested_with,
+            _ => return,
         };
+        sign.get_or_insert(value);
     }
-    if headers.get(&X_REQUESTED_WITH).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"XMLHttpRequest")) {
-        return Caller::Program;
+
+    /// What they say of who sent a request with this method, which may be a WebSocket handshake.
+    pub fn caller(&self, method: &Method, websocket: bool) -> Caller {
+        if websocket || self.is_grpc() {
+            return Caller::Program;
+        }
+        if let Some(mode) = self.mode {
+            let is_window = mode.as_bytes() == b"navigate" && self.shows_a_document();
+            return if is_window { Caller::Browser } else { Caller::Program };
+        }
+        if self.requested_with.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"XMLHttpRequest")) {
+            return Caller::Program;
+        }
+        match self.accepts {
+            Accepts::Html => Caller::Browser,
+            Accepts::Anything if *method == Method::GET || *method == Method::HEAD => Caller::Browser,
+            Accepts::Anything | Accepts::Other => Caller::Program,
+        }
     }
-    match accepts(headers) {
-        Accepts::Html => Caller::Browser,
-        Accepts::Anything if *method == Method::GET || *method == Method::HEAD => Caller::Browser,
-        Accepts::Anything | Accepts::Other => Caller::Program,
+
+    fn is_grpc(&self) -> bool {
+        const GRPC: &[u8] = b"application/grpc";
+        self.content_type
+            .and_then(|value| value.as_bytes().get(..GRPC.len()))
+            .is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
+    }
+
+    fn shows_a_document(&self) -> bool {
+        self.dest.is_none_or(|dest| matches!(dest.as_bytes(), b"document" | b"iframe" | b"frame" | b"fencedframe"))
     }
 }
 
-fn is_grpc(headers: &HeaderMap) -> bool {
-    const GRPC: &[u8] = b"application/grpc";
-    headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.as_bytes().get(..GRPC.len()))
-        .is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
-}
-
-fn shows_a_document(headers: &HeaderMap) -> bool {
-    headers
-        .get(&SEC_FETCH_DEST)
-        .is_none_or(|dest| matches!(dest.as_bytes(), b"document" | b"iframe" | b"frame" | b"fencedframe"))
-}
-
+/// What `Accept` asks for (RFC 9110, section 12.5.1); a range with `q=0` asks for nothing.
+#[derive(Clone, Copy, Debug, Default)]
 enum Accepts {
     Html,
+    #[default]
     Anything,
     Other,
 }
 
-/// What `Accept` asks for (RFC 9110, section 12.5.1); a range with `q=0` asks for nothing.
-fn accepts(headers: &HeaderMap) -> Accepts {
-    let mut named_other = false;
-    for range in headers.get_all(ACCEPT).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b',')) {
-        let mut parts = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-        let kind = parts.next().unwrap_or_default();
-        let refused = parts.any(is_zero_weight);
-        if kind.is_empty() || (kind == b"*/*" && !refused) {
-            continue;
+impl Accepts {
+    fn note(&mut self, line: &[u8]) {
+        for range in line.split(|byte| *byte == b',') {
+            let mut parts = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+            let kind = parts.next().unwrap_or_default();
+            let refused = parts.any(is_zero_weight);
+            let html = kind.eq_ignore_ascii_case(b"text/html") || kind.eq_ignore_ascii_case(b"application/xhtml+xml");
+            if html && !refused {
+                *self = Self::Html;
+            }
+            if matches!(self, Self::Html) {
+                return;
+            }
+            if !(kind.is_empty() || (kind == b"*/*" && !refused)) {
+                *self = Self::Other;
+            }
         }
-        let html = kind.eq_ignore_ascii_case(b"text/html") || kind.eq_ignore_ascii_case(b"application/xhtml+xml");
-        if html && !refused {
-            return Accepts::Html;
-        }
-        named_other = true;
     }
-    if named_other { Accepts::Other } else { Accepts::Anything }
 }
 
 fn is_zero_weight(parameter: &[u8]) -> bool {

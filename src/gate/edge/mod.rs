@@ -31,7 +31,6 @@ use ipnet::IpNet;
 use crate::gate::client::{self, Client};
 use crate::gate::edge::host::Authority;
 use crate::gate::edge::survey::Survey;
-use crate::http::caller::classify;
 use crate::http::path::{CanonicalPath, MAX_TARGET_BYTES, PathRefusal};
 use crate::http::protected::ProtectedNames;
 use crate::http::visit::{Peer, SiteOrigin, Visit};
@@ -135,7 +134,7 @@ pub fn admit(parts: &mut Parts, peer: &Peer, rules: &EdgeRules) -> Result<Admitt
         request_id: request_id::choose(survey.request_id.filter(|_| client.behind_trusted)),
         client: client.address,
         site,
-        caller: classify(&method, &parts.headers, websocket),
+        caller: survey.signs.caller(&method, websocket),
     };
     let takes_trailers = survey.takes_trailers;
     survey.into_cleaning().apply(&mut parts.headers);

@@ -4,6 +4,7 @@ use http::header::{EXPECT, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 
 use crate::gate::edge::{Cleaning, EdgeRules, Malformed};
+use crate::http::caller::Signs;
 use crate::http::headers::HopByHop;
 
 /// The most headers that `Connection` may name besides the usual ones.
@@ -19,6 +20,8 @@ pub(super) struct Survey<'h> {
     pub(super) request_id: Option<&'h HeaderValue>,
     /// Whether `TE` holds `trailers`.
     pub(super) takes_trailers: bool,
+    /// What tells a browser from a program.
+    pub(super) signs: Signs<'h>,
     length: Option<&'h HeaderValue>,
     coding: Option<&'h HeaderValue>,
     upgrade: Option<&'h HeaderValue>,
@@ -41,6 +44,7 @@ impl<'h> Survey<'h> {
             host: None,
             request_id: None,
             takes_trailers: false,
+            signs: Signs::default(),
             length: None,
             coding: None,
             upgrade: None,
@@ -76,6 +80,7 @@ impl<'h> Survey<'h> {
             }
             return Ok(());
         }
+        self.signs.note(name, value);
         match name.as_str() {
             "host" if self.host.replace(value).is_some() => {
                 return Err(Malformed::bad("the request has two Host headers"));
