@@ -36,7 +36,7 @@ pub enum SignedOut {
 /// A request that another proxy received.
 pub struct Question<'q> {
     /// Its headers, and the version that the question came in.
-    pub parts: Parts,
+    pub parts: Box<Parts>,
     /// What it asks for.
     pub told: Told,
     /// Whose forwarding headers are in question.
@@ -66,7 +66,7 @@ pub struct Permit<'g> {
 /// Asks. A yes is written down with `status`.
 pub async fn ask<'g>(gate: &'g Gate, question: Question<'_>, status: StatusCode) -> Answer<'g> {
     let Question { mut parts, told, peer, signed_out } = question;
-    let mut record = Record::begin();
+    let mut record = gate.begin_record();
     let Overheard { admitted, protected } = match admit_told(&mut parts, &told, peer, &gate.plan().edge) {
         Ok(overheard) => overheard,
         Err(malformed) => return Answer::Refused(Box::new(gate.refuse_malformed(&record, peer, &parts, &malformed))),
@@ -120,14 +120,15 @@ async fn decide<'g>(
         Judged::Refused(Refusal::SignIn { route, credential, wanted })
             if signed_out == SignedOut::AsRouted && !wanted.is_nothing() =>
         {
-            invite(refuse::sign_in(site, admitted, route, &credential, wanted, parts).await, route, visit)
+            let sent = Box::pin(refuse::sign_in(site, admitted, route, &credential, wanted, parts)).await;
+            invite(sent, route, visit)
         }
         Judged::Refused(Refusal::SignIn { route, credential, .. }) => sign_in(route, &credential, parts),
         Judged::Refused(Refusal::StepUp { wanted, .. }) if signed_out == SignedOut::Unauthorized => {
             page::insufficient(visit, wanted)
         }
         Judged::Refused(Refusal::StepUp { route, who, wanted }) => {
-            refuse::step_up(site, admitted, route, who.as_deref(), wanted, parts).await
+            Box::pin(refuse::step_up(site, admitted, route, who.as_deref(), wanted, parts)).await
         }
         Judged::Refused(Refusal::Forbidden(who)) => refuse::forbidden(site, visit, who.as_deref(), parts),
         Judged::Refused(Refusal::ForeignOrigin) => refuse::foreign_origin(visit),

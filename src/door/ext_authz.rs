@@ -8,16 +8,14 @@ use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::Incoming;
 use tonic::Status;
 use tonic::server::{Grpc, UnaryService};
 use tonic_prost::ProstCodec;
 
 use crate::door::ask::{Answer, Question, SignedOut, ask};
 use crate::door::check;
-use crate::gate::Gate;
 use crate::gate::client::is_trusted;
-use crate::gate::record::Record;
+use crate::gate::{Arrival, Gate};
 use crate::http::body::Body;
 use crate::http::visit::Peer;
 
@@ -25,11 +23,12 @@ use crate::http::visit::Peer;
 const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
 
 /// Answers one call.
-pub async fn answer(gate: &Gate, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
+pub async fn answer(gate: &Gate, peer: &Peer, arrival: Arrival) -> Response<Body> {
+    let Arrival { parts, body, .. } = arrival;
     let refusal = if !is_trusted(peer, &gate.plan().edge.trusted_proxies) {
         tracing::warn!(peer = ?peer.remote, "a peer that is no trusted proxy asks on `listen.ext_authz`");
         Some(Status::permission_denied("only proxies that `trusted_proxies` names may ask here"))
-    } else if request.uri().path() != CHECK {
+    } else if parts.uri.path() != CHECK {
         Some(Status::unimplemented("there is no such method here"))
     } else {
         None
@@ -38,7 +37,7 @@ pub async fn answer(gate: &Gate, peer: &Peer, request: Request<Incoming>) -> Res
         return status.into_http();
     }
     let mut grpc = Grpc::new(ProstCodec::<CheckResponse, CheckRequest>::default());
-    grpc.unary(Checking { gate, peer }, request)
+    grpc.unary(Checking { gate, peer }, Request::from_parts(*parts, body))
         .await
         .map(|body| Body::Streamed(UnsyncBoxBody::new(body.map_err(io::Error::other)), None))
 }
@@ -64,11 +63,15 @@ async fn decide(gate: &Gate, peer: &Peer, request: CheckRequest) -> CheckRespons
         Err(malformed) => {
             tracing::warn!(peer = ?peer.remote, reason = malformed.reason, "a question of Envoy can't be answered");
             let (parts, ()) = Request::new(()).into_parts();
-            return check::refuse(gate.refuse_malformed(&Record::begin(), peer, &parts, &malformed)).await;
+            return check::refuse(gate.refuse_malformed(&gate.begin_record(), peer, &parts, &malformed)).await;
         }
     };
-    let question =
-        Question { parts: asked.parts, told: asked.told, peer: &asked.source, signed_out: SignedOut::AsRouted };
+    let question = Question {
+        parts: Box::new(asked.parts),
+        told: asked.told,
+        peer: &asked.source,
+        signed_out: SignedOut::AsRouted,
+    };
     match ask(gate, question, StatusCode::OK).await {
         Answer::Pass(permit) => check::pass(gate, *permit),
         Answer::Refused(response) => check::refuse(*response).await,

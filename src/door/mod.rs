@@ -14,19 +14,18 @@ pub mod described;
 pub mod ext_authz;
 pub mod verify;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
+use http::Response;
 
 use self::verify::Way;
-use crate::gate::Gate;
+use crate::gate::{Arrival, Gate};
 use crate::http::body::Body;
 use crate::http::visit::Peer;
 
 /// Answers one request of a listener for visitors: a question of a proxy, or a request itself.
-pub async fn answer(gate: &Gate, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
-    match Way::of(request.uri().path(), &gate.plan().site.prefix) {
-        None => gate.handle(peer, request).await,
+pub async fn answer(gate: &Gate, peer: &Peer, arrival: Arrival) -> Response<Body> {
+    match Way::of(arrival.parts.uri.path(), &gate.plan().site.prefix) {
+        None => gate.handle(peer, arrival).await,
         // Boxed, since every open connection has room for this.
-        Some(way) => Box::pin(verify::answer(gate, peer, request, way)).await,
+        Some(way) => Box::pin(verify::answer(gate, peer, arrival, way)).await,
     }
 }

@@ -11,15 +11,13 @@
 
 use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, SET_COOKIE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use crate::door::ask::{Answer, Permit, Question, SignedOut, ask};
 use crate::door::described;
-use crate::gate::Gate;
 use crate::gate::client::is_trusted;
 use crate::gate::edge::Malformed;
-use crate::gate::record::Record;
+use crate::gate::{Arrival, Gate};
 use crate::http::body::Body;
 use crate::http::visit::Peer;
 use crate::page;
@@ -65,15 +63,15 @@ impl Way {
 }
 
 /// Answers a question.
-pub async fn answer(gate: &Gate, peer: &Peer, request: Request<Incoming>, way: Way) -> Response<Body> {
+pub async fn answer(gate: &Gate, peer: &Peer, arrival: Arrival, way: Way) -> Response<Body> {
     // The question's body, if it has one, says nothing.
-    let (parts, _body) = request.into_parts();
+    let Arrival { parts, .. } = arrival;
     let is_head = parts.method == Method::HEAD;
     let response = decide(gate, peer, parts, way).await;
     if is_head { page::to_head(response) } else { response }
 }
 
-async fn decide(gate: &Gate, peer: &Peer, parts: Parts, way: Way) -> Response<Body> {
+async fn decide(gate: &Gate, peer: &Peer, parts: Box<Parts>, way: Way) -> Response<Body> {
     let plan = gate.plan();
     let told = if is_trusted(peer, &plan.edge.trusted_proxies) {
         match way {
@@ -87,7 +85,7 @@ async fn decide(gate: &Gate, peer: &Peer, parts: Parts, way: Way) -> Response<Bo
         Ok(told) => told,
         Err(malformed) => {
             tracing::warn!(peer = ?peer.remote, reason = malformed.reason, "a question of a proxy can't be answered");
-            return gate.refuse_malformed(&Record::begin(), peer, &parts, &malformed);
+            return gate.refuse_malformed(&gate.begin_record(), peer, &parts, &malformed);
         }
     };
     let signed_out = if way == Way::Status { SignedOut::Unauthorized } else { SignedOut::AsRouted };

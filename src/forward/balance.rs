@@ -66,9 +66,7 @@ impl Upstream {
     ///
     /// # Errors
     /// When there is no head of an answer, and why.
-    pub async fn send(&self, request: Request<RequestBody>, added: Added<'_>) -> Result<Exchange, UpstreamFault> {
-        // On the heap, since every step of the way would keep room for it.
-        let request = Box::new(request);
+    pub async fn send(&self, request: Box<Request<RequestBody>>, added: Added<'_>) -> Result<Exchange, UpstreamFault> {
         let first = self.pick(None);
         let failure = match self.attempt(first, request, added).await {
             Ok(exchange) => return Ok(exchange),
@@ -215,7 +213,7 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn nothing_sent_is_tried_once_more_and_both_are_to_blame() {
         let upstream = upstream(3, Balance::RoundRobin);
-        let fault = upstream.send(Request::new(RequestBody::empty()), Added::default()).await.unwrap_err();
+        let fault = upstream.send(Box::new(Request::new(RequestBody::empty())), Added::default()).await.unwrap_err();
         assert!(matches!(fault, UpstreamFault::Unreachable { .. }), "{fault}");
         let blamed: Vec<bool> = upstream.places.iter().map(|place| !place.health.is_in()).collect();
         assert_eq!(blamed, [true, true, false], "two addresses were tried, not three");

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::time::{Sleep, sleep};
 
@@ -52,12 +52,12 @@ impl Waiting {
         late.into_iter().for_each(Waker::wake);
     }
 
-    /// The result of `future`, or `None` once it has taken longer than it may: `left` says how much time is left, asked anew whenever
-    /// that much has passed.
+    /// The result of `future`, or `None` once it has taken longer than it may: `left` says how much time is left after so much waiting,
+    /// asked anew whenever that much has passed.
     pub async fn within<F: Future>(
         &self,
         mut future: Pin<&mut F>,
-        left: impl Fn(Instant) -> Duration,
+        left: impl Fn(Duration) -> Duration,
     ) -> Option<F::Output> {
         let begun = clock::instant();
         let mut seat = Seat { waiting: self, place: None };
@@ -79,7 +79,8 @@ impl Waiting {
                     }
                     None => {}
                 }
-                let rest = left(begun);
+                let waited = if polled { clock::instant().duration_since(begun) } else { Duration::ZERO };
+                let rest = left(waited);
                 if rest.is_zero() {
                     return Poll::Ready(None);
                 }
@@ -139,8 +140,8 @@ mod tests {
 
     use super::*;
 
-    fn bound(limit: Duration) -> impl Fn(Instant) -> Duration {
-        move |begun| limit.saturating_sub(clock::instant().duration_since(begun))
+    fn bound(limit: Duration) -> impl Fn(Duration) -> Duration {
+        move |waited| limit.saturating_sub(waited)
     }
 
     #[derive(Default)]
@@ -157,7 +158,7 @@ mod tests {
         let waiting = Waiting::default();
         let begun = clock::instant();
         let limit = Duration::from_millis(30);
-        let waited = waiting.within(pin!(pending::<()>()), |_| limit.saturating_sub(clock::instant() - begun)).await;
+        let waited = waiting.within(pin!(pending::<()>()), bound(limit)).await;
         assert!(waited.is_none() && begun.elapsed() >= limit);
     }
 

@@ -67,12 +67,12 @@ pub struct Dressing<'a> {
 }
 
 /// The request as the upstream gets it, and what the gateway adds to its headers: none of that is among the visitor's. The head must
-/// have passed the edge, and lost our cookies.
+/// have passed the edge, and lost our cookies. On the heap, since every step of its way would keep room for it.
 pub fn dress(
-    mut parts: Parts,
+    mut parts: Box<Parts>,
     body: RequestBody,
     dressing: Dressing<'_>,
-) -> (Request<RequestBody>, Vec<(HeaderName, HeaderValue)>) {
+) -> (Box<Request<RequestBody>>, Vec<(HeaderName, HeaderValue)>) {
     let headers = &mut parts.headers;
     headers.insert(HOST, dressing.host.clone());
     let mut added = Vec::with_capacity(ADDED);
@@ -112,5 +112,5 @@ pub fn dress(
     parts.uri = Uri::from(dressing.target);
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
-    (Request::from_parts(parts, body), added)
+    (Box::new(Request::from_parts(*parts, body)), added)
 }

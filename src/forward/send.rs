@@ -10,7 +10,6 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 
 use super::http2::{self, Untouched};
 use super::patience::Waiting;
-use crate::base::clock;
 use crate::http::body::{Fault, RequestBody, Watch};
 use crate::http::grpc;
 use crate::net::pool::{self, Lease, NoAnswer, Pool, PoolError};
@@ -127,9 +126,9 @@ impl Address {
         let watch = request.body().watch();
         let exchange = pin!(self.exchange(request, added, watch.as_deref()));
         // The time counts from the last piece of the request that moved, so that a large body may take as long as it has to.
-        let left = |begun| match &watch {
+        let left = |waited| match &watch {
             Some(watch) => watch.left(limit),
-            None => limit.saturating_sub(clock::instant().duration_since(begun)),
+            None => limit.saturating_sub(waited),
         };
         if let Some(result) = self.waiting.within(exchange, left).await {
             return result;
@@ -170,7 +169,7 @@ impl Address {
                 lease.spend();
             }
             let (spare, te) = self.adapt(&mut request, &lease);
-            let NoAnswer { fault: cause, unsent } = match lease.send(*request, added).await {
+            let NoAnswer { fault: cause, unsent } = match lease.send(request, added).await {
                 Ok(response) => return Ok((response, lease)),
                 Err(none) => none,
             };
@@ -181,7 +180,7 @@ impl Address {
                         Some(Untouched::GoingAway) => TRIES_OVER_CONNECTIONS_THAT_GO_AWAY,
                         _ => TRIES,
                     };
-                    (Some(*spare).filter(|spare| untouched.is_some() && spare.body().is_whole()), most)
+                    (Some(spare).filter(|spare| untouched.is_some() && spare.body().is_whole()), most)
                 }
                 None => (unsent, if lease.is_reused() { TRIES } else { 1 }),
             };
@@ -193,13 +192,13 @@ impl Address {
             match unsent {
                 Some(unsent) if tries < most => {
                     tries += 1;
-                    request = Box::new(unsent);
+                    request = unsent;
                     lease = match Box::pin(self.pool.replace(lease)).await {
                         Ok(lease) => lease,
                         Err(cause) => return Err(self.unreachable(cause, request)),
                     };
                 }
-                unsent => return Err(Failure { fault: self.broken(cause, watch), unsent: unsent.map(Box::new) }),
+                unsent => return Err(Failure { fault: self.broken(cause, watch), unsent }),
             }
         }
     }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use http::header::HOST;
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use http::{Method, Response, StatusCode};
 
+use super::arrival::Arrival;
 use super::bearer::metadata;
 use super::bearer::table::TokenTable;
 use super::credential::{self, Recognised, Recognition};
@@ -22,7 +22,6 @@ use super::{at_hand, reception, refuse};
 use crate::base::clock::Timestamp;
 use crate::base::tally::Tally;
 use crate::forward::balance::Upstream;
-use crate::forward::upgrade::VisitorSide;
 use crate::http::body::Body;
 use crate::http::grpc::is_grpc;
 use crate::http::visit::{Peer, Visit};
@@ -74,19 +73,18 @@ impl Gate {
     }
 
     /// Answers one request.
-    pub async fn handle(&self, peer: &Peer, mut request: Request<Incoming>) -> Response<Body> {
-        let mut record = Record::begin();
-        let visitor_side = VisitorSide::of(&mut request);
-        let (mut parts, body) = request.into_parts();
-        let admitted = match edge::admit(&mut parts, peer, &self.plan.edge) {
+    pub async fn handle(&self, peer: &Peer, mut arrival: Arrival) -> Response<Body> {
+        let parts = &mut *arrival.parts;
+        let mut record = self.begin_record();
+        let admitted = match edge::admit(parts, peer, &self.plan.edge) {
             Ok(admitted) => admitted,
-            Err(malformed) => return self.refuse_malformed(&record, peer, &parts, &malformed),
+            Err(malformed) => return self.refuse_malformed(&record, peer, parts, &malformed),
         };
         let told = self.access.is_on().then(|| (parts.method.clone(), parts.uri.clone()));
         let is_head = parts.method == Method::HEAD;
         let is_call = is_grpc(&parts.headers);
         // Boxed, because hyper keeps room for this whole way with every connection that is open, and most of them are idle.
-        let mut response = Box::pin(self.answer(&admitted, parts, body, visitor_side, &mut record)).await;
+        let mut response = Box::pin(self.answer(&admitted, arrival, &mut record)).await;
         if is_head && matches!(response.body(), Body::Own(_)) {
             response = page::to_head(response);
         }
@@ -127,6 +125,11 @@ impl Gate {
         &self.plan
     }
 
+    /// A record of a request that begins now.
+    pub fn begin_record(&self) -> Record {
+        Record::begin(self.access.is_on())
+    }
+
     /// Writes down what became of a request, if anybody wants to know: its method and path, and the status of the answer.
     pub fn tell(&self, record: &Record, visit: &Visit, (method, path): (&Method, &str), status: StatusCode) {
         if self.access.is_on() {
@@ -165,29 +168,23 @@ impl Gate {
         if is_grpc(&parts.headers) { page::to_grpc(&response) } else { response }
     }
 
-    async fn answer(
-        &self,
-        admitted: &Admitted,
-        parts: Parts,
-        body: Incoming,
-        visitor_side: VisitorSide,
-        record: &mut Record,
-    ) -> Response<Body> {
+    async fn answer(&self, admitted: &Admitted, arrival: Arrival, record: &mut Record) -> Response<Body> {
         let plan = &*self.plan;
+        let parts = &*arrival.parts;
         let visit = &admitted.visit;
         if plan.site.owns(admitted.path.matching()) {
             record.decided("endpoint");
-            return Box::pin(reception::answer(&plan.site, visit, &parts, body)).await;
+            return Box::pin(reception::answer(&plan.site, visit, arrival)).await;
         }
         if let Some(bearer) = &plan.bearer
-            && let Some(document) = metadata::answer(bearer, &plan.routes, admitted, &parts)
+            && let Some(document) = metadata::answer(bearer, &plan.routes, admitted, parts)
         {
             record.decided("metadata");
             return document;
         }
-        match self.judge(admitted, &parts, record).await {
-            Judged::Pass(passage) => pass::through(self, &passage, parts, body, visitor_side, record).await,
-            Judged::Refused(refusal) => Box::pin(refusal.answer(&plan.site, admitted, &parts)).await,
+        match self.judge(admitted, parts, record).await {
+            Judged::Pass(passage) => pass::through(self, &passage, arrival, record).await,
+            Judged::Refused(refusal) => Box::pin(refusal.answer(&plan.site, admitted, parts)).await,
         }
     }
 

@@ -85,7 +85,6 @@ impl Gate {
     /// Judges a request that the edge admitted, and whose path is not one of our endpoints'. Waits, within a bound, for the refresh of a
     /// session whose access token is over.
     pub async fn judge<'a>(&'a self, admitted: &'a Admitted, parts: &Parts, record: &mut Record) -> Judged<'a> {
-        let plan = &*self.plan;
         let visit = &admitted.visit;
         let (route, also) = match self.route(admitted, parts, record) {
             Ok(found) => found,
@@ -95,14 +94,13 @@ impl Gate {
         if route.cors.is_some() {
             record.shared(cors::sharing(route, &also, &parts.headers));
         }
-        let credential = match self.credential(route, &also, admitted, parts, plan.site.clock.now()).await {
-            Ok(credential) => credential,
+        let (credential, now) = match self.credential(route, &also, admitted, parts).await {
+            Ok(found) => found,
             Err((acceptance, denial)) => {
                 record.decided(denial.name());
                 return Judged::Refused(Refusal::Bearer { acceptance, denial });
             }
         };
-        let now = plan.site.clock.now();
         let who = credential.who().cloned();
         record.recognised(who.as_ref());
         let decision = decide(route, &also, &asker(admitted, &parts.method, who.as_deref(), now));
@@ -194,15 +192,16 @@ impl Gate {
         }
     }
 
-    /// What the request brings to show who asks: a token where its route takes tokens, else a session.
+    /// What the request brings to show who asks: a token where its route takes tokens, else a session. With the time at which that is known.
     async fn credential<'a>(
         &self,
         route: &'a Route,
         also: &[Other<'a>],
         admitted: &Admitted,
         parts: &Parts,
-        now: Timestamp,
-    ) -> Result<Credential, (&'a Acceptance, Box<Denial>)> {
+    ) -> Result<(Credential, Timestamp), (&'a Acceptance, Box<Denial>)> {
+        let clock = &self.plan.site.clock;
+        let now = clock.now();
         if let (Some(acceptance), Some(plan)) = (&route.bearer, &self.plan.bearer)
             && parts.headers.contains_key(AUTHORIZATION)
         {
@@ -216,7 +215,7 @@ impl Gate {
                     other.route.bearer.as_ref().zip(issuer).is_some_and(|(others, issuer)| others.takes(issuer))
                 };
                 return if also.iter().all(takes) {
-                    Ok(Credential::Bearer(who))
+                    Ok((Credential::Bearer(who), clock.now()))
                 } else {
                     Err((acceptance, Box::new(Denial::elsewhere())))
                 };
@@ -224,9 +223,10 @@ impl Gate {
         }
         // A browser asks in advance without the session, so whoever sends one along is no browser.
         if cors::is_preflight(parts) {
-            return Ok(Credential::Absent);
+            return Ok((Credential::Absent, now));
         }
         self.bring_session(&admitted.visit, parts).await;
+        let now = if self.plan.site.stored.is_some() { clock.now() } else { now };
         let mut recognition = self.recognise(&admitted.visit, parts, now);
         // Another gateway may seal with a key that stands in our files by now.
         if matches!(recognition.credential, Credential::Broken(Broken::UnknownKey)) {
@@ -236,9 +236,10 @@ impl Gate {
         }
         match recognition.flight {
             Some(flight) if renewal::waits(&self.plan, route, &flight) => {
-                Ok(Box::pin(self.recognise_after(flight, &admitted.visit, parts)).await)
+                let credential = Box::pin(self.recognise_after(flight, &admitted.visit, parts)).await;
+                Ok((credential, clock.now()))
             }
-            _ => Ok(recognition.credential),
+            _ => Ok((recognition.credential, now)),
         }
     }
 

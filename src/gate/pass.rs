@@ -9,8 +9,8 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Response, StatusCode, Version, response};
 use http_body::Body as _;
-use hyper::body::Incoming;
 
+use super::arrival::Arrival;
 use super::bearer::DPOP;
 use super::credential::Recognised;
 use super::csrf::CSRF_TOKEN;
@@ -58,7 +58,7 @@ pub struct Passage<'a> {
 
 /// What the visitor sent, on its way through.
 struct Load {
-    parts: Parts,
+    parts: Box<Parts>,
     body: RequestBody,
     /// The visitor's connection, should both sides change protocols.
     visitor_side: VisitorSide,
@@ -69,14 +69,8 @@ struct Load {
 }
 
 /// Takes an admitted request to its upstream and brings back the answer.
-pub async fn through(
-    gate: &Gate,
-    passage: &Passage<'_>,
-    parts: Parts,
-    body: Incoming,
-    visitor_side: VisitorSide,
-    record: &mut Record,
-) -> Response<Body> {
+pub async fn through(gate: &Gate, passage: &Passage<'_>, arrival: Arrival, record: &mut Record) -> Response<Body> {
+    let Arrival { parts, body, visitor_side } = arrival;
     let Passage { admitted, route, who, now } = passage;
     let visit = &admitted.visit;
     let (Some(plan), Some(upstream)) = (gate.plan.upstreams.get(route.upstream), gate.upstreams.get(route.upstream))
@@ -254,7 +248,7 @@ fn open_tunnel(
 
 /// What it takes to send a request once more: its head as it came, and its body, of which the beginning is kept from now on.
 struct Spare {
-    parts: Parts,
+    parts: Box<Parts>,
     body: RequestBody,
     target: PathAndQuery,
 }
@@ -269,7 +263,7 @@ fn spare(parts: &Parts, body: &mut RequestBody, target: &PathAndQuery) -> Box<Sp
     copy.uri.clone_from(&parts.uri);
     copy.version = parts.version;
     copy.headers.clone_from(&parts.headers);
-    Box::new(Spare { parts: copy, body: again, target: target.clone() })
+    Box::new(Spare { parts: Box::new(copy), body: again, target: target.clone() })
 }
 
 /// The upstream's answer, or one of ours in its place.

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
 
+use super::arrival::Arrival;
 use super::refuse;
 use crate::endpoint::site::Site;
 use crate::endpoint::table::dispatch;
@@ -21,7 +20,8 @@ const MAX_FORM_BYTES: usize = 64 * 1024;
 const FORM_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Answers a request whose path belongs to the endpoints.
-pub async fn answer(site: &Site, visit: &Visit, parts: &Parts, body: Incoming) -> Response<Body> {
+pub async fn answer(site: &Site, visit: &Visit, arrival: Arrival) -> Response<Body> {
+    let Arrival { parts, body, .. } = arrival;
     let gathered = tokio::time::timeout(FORM_TIMEOUT, Limited::new(body, MAX_FORM_BYTES).collect());
     let form: Bytes = match gathered.await {
         Ok(Ok(body)) => body.to_bytes(),
@@ -32,5 +32,5 @@ pub async fn answer(site: &Site, visit: &Visit, parts: &Parts, body: Incoming) -
             return page::error(visit, StatusCode::REQUEST_TIMEOUT, &explanation);
         }
     };
-    dispatch(site, visit, parts, form).await
+    dispatch(site, visit, &parts, form).await
 }

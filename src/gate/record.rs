@@ -15,7 +15,8 @@ use crate::observe::access::{AccessLog, Entry};
 
 /// What became of a request, gathered on its way.
 pub struct Record {
-    started: Instant,
+    /// When it came; nothing where nobody writes it down, for reading the clock has its price.
+    started: Option<Instant>,
     route: Option<Arc<Route>>,
     decision: &'static str,
     who: Option<Rc<Recognised>>,
@@ -39,9 +40,10 @@ pub struct Asked<'a> {
 }
 
 impl Record {
-    /// A record that begins now.
-    pub fn begin() -> Self {
-        Self { started: clock::instant(), route: None, decision: "malformed", who: None, upstream: None, sharing: None }
+    /// A record that begins now. `is_told` says whether it will be written down.
+    pub fn begin(is_told: bool) -> Self {
+        let started = is_told.then(clock::instant);
+        Self { started, route: None, decision: "malformed", who: None, upstream: None, sharing: None }
     }
 
     /// Notes the route.
@@ -71,7 +73,7 @@ impl Record {
 
     /// Notes that the head of the upstream's answer is there, or won't come.
     pub fn upstream_answered(&mut self) {
-        self.upstream = Some(self.elapsed());
+        self.upstream = self.elapsed();
     }
 
     /// Writes it down.
@@ -88,11 +90,11 @@ impl Record {
             principal: self.who.as_ref().map(|who| who.principal_id()),
             status: status.as_u16(),
             upstream: self.upstream,
-            total: self.elapsed(),
+            total: self.elapsed().unwrap_or_default(),
         });
     }
 
-    fn elapsed(&self) -> Duration {
-        clock::instant().duration_since(self.started)
+    fn elapsed(&self) -> Option<Duration> {
+        self.started.map(|started| clock::instant().duration_since(started))
     }
 }

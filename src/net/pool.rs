@@ -109,7 +109,7 @@ pub struct NoAnswer<B> {
     /// Why.
     pub fault: Fault,
     /// The request, when none of it was sent.
-    pub unsent: Option<Request<B>>,
+    pub unsent: Option<Box<Request<B>>>,
 }
 
 /// Why no connection could be lent.
@@ -313,7 +313,7 @@ where
     ///
     /// # Errors
     /// When there is no answer; with the request itself when none of it was written.
-    pub async fn send(&mut self, mut request: Request<B>, added: Added<'_>) -> Result<Response<()>, NoAnswer<B>> {
+    pub async fn send(&mut self, mut request: Box<Request<B>>, added: Added<'_>) -> Result<Response<()>, NoAnswer<B>> {
         if self.is_http2() {
             added.set(request.headers_mut());
         }
@@ -322,14 +322,14 @@ where
                 let http1::NoAnswer { fault, unsent } = none;
                 NoAnswer { fault: Fault::Http1(fault), unsent }
             }),
-            Way::Shared(place, answer) => match Box::pin(place.sender().try_send_request(request)).await {
+            Way::Shared(place, answer) => match Box::pin(place.sender().try_send_request(*request)).await {
                 Ok(response) => {
                     let (head, incoming) = response.into_parts();
                     *answer = Some(incoming);
                     Ok(Response::from_parts(head, ()))
                 }
                 Err(mut none) => {
-                    let unsent = none.take_message();
+                    let unsent = none.take_message().map(Box::new);
                     Err(NoAnswer { fault: Fault::Http2(none.into_error()), unsent })
                 }
             },

@@ -26,7 +26,7 @@ use super::streams::{Streams, Tasks};
 use super::wire::{Listening, Watched, Wire};
 use crate::door::{self, ext_authz};
 use crate::forward::upgrade::Hold;
-use crate::gate::Gate;
+use crate::gate::{Arrival, Gate};
 use crate::http::body::Body;
 use crate::http::visit::Peer;
 use crate::net::stream::Stream;
@@ -67,10 +67,10 @@ pub struct Desk {
 }
 
 impl Desk {
-    async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(&self, peer: &Peer, arrival: Arrival) -> Response<Body> {
         match self.callers {
-            Callers::Visitors => door::answer(&self.gate, peer, request).await,
-            Callers::Envoy => Box::pin(ext_authz::answer(&self.gate, peer, request)).await,
+            Callers::Visitors => door::answer(&self.gate, peer, arrival).await,
+            Callers::Envoy => Box::pin(ext_authz::answer(&self.gate, peer, arrival)).await,
         }
     }
 }
@@ -120,9 +120,10 @@ async fn serve_http1(desk: Desk, peer: Peer, wire: TokioIo<Wire>, entry: &Entry,
     let facts = Rc::new(peer);
     let service = service_fn(|request: Request<Incoming>| {
         entry.progress().enter(Phase::Busy);
+        let arrival = Arrival::from(request);
         let (desk, facts, progress) = (desk.clone(), Rc::clone(&facts), Arc::clone(entry.progress()));
         async move {
-            let response = desk.answer(&facts, request).await;
+            let response = desk.answer(&facts, arrival).await;
             Ok::<_, Infallible>(response.map(|body| Watched::new(body, Alone(progress))))
         }
     });
@@ -170,12 +171,12 @@ async fn serve_http2(desk: Desk, peer: Peer, wire: TokioIo<Wire>, entry: &Entry,
         if request.method() == Method::CONNECT && !malformed {
             hold_open(&mut request, &counting);
         }
-        let (desk, facts) = (desk.clone(), Rc::clone(&facts));
+        let (desk, facts, arrival) = (desk.clone(), Rc::clone(&facts), Arrival::from(request));
         async move {
             if malformed {
                 return Err(h2::Error::from(Reason::PROTOCOL_ERROR));
             }
-            let response = desk.answer(&facts, request).await;
+            let response = desk.answer(&facts, arrival).await;
             Ok(response.map(|body| Watched::new(body, stream)))
         }
     });

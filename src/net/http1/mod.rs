@@ -21,7 +21,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::header::UPGRADE;
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::AsyncReadExt as _;
@@ -30,6 +29,7 @@ use tokio::task::AbortHandle;
 pub use self::answer_head::Malformed;
 use self::answer_head::{AnswerHead, Asked};
 use self::coding::{Coding, Piece};
+use self::request_head::Announced;
 use self::upload::{Upload, UploadFault};
 use super::ready::Added;
 use super::stream::Stream;
@@ -66,7 +66,7 @@ pub struct NoAnswer<B> {
     /// Why.
     pub fault: Fault,
     /// The request, when not a byte of it was written.
-    pub unsent: Option<Request<B>>,
+    pub unsent: Option<Box<Request<B>>>,
 }
 
 /// One connection. It is dropped, and so closed, unless [`Connection::is_reusable`].
@@ -130,18 +130,16 @@ impl Connection {
     ///
     /// # Errors
     /// When there is no answer; with the request itself when none of it was written.
-    pub async fn send<B>(&mut self, request: Request<B>, added: Added<'_>) -> Result<Response<()>, NoAnswer<B>>
+    pub async fn send<B>(&mut self, request: Box<Request<B>>, added: Added<'_>) -> Result<Response<()>, NoAnswer<B>>
     where
         B: Body<Data = Bytes> + Unpin + 'static,
     {
-        let asked =
-            Asked { is_head: *request.method() == Method::HEAD, upgrade: request.headers().contains_key(UPGRADE) };
         let mut room = std::mem::take(&mut self.room);
-        let Ok(framing) = request_head::write(&request, added, &mut room) else {
+        let Ok(Announced { framing, upgrade }) = request_head::write(&request, added, &mut room) else {
             return Err(NoAnswer { fault: Fault::Request, unsent: None });
         };
-        let (parts, body) = request.into_parts();
-        let mut upload = Upload::new(room, body, framing);
+        let asked = Asked { is_head: *request.method() == Method::HEAD, upgrade };
+        let mut upload = Upload::new(room, request, framing);
         self.wire.upload.set(Sent::OnItsWay);
         self.informational = 0;
         let answered = poll_fn(|context| self.poll_answer(&mut upload, asked, context)).await;
@@ -155,10 +153,7 @@ impl Connection {
                 }
                 Ok(self.begin(head))
             }
-            Err(fault) => {
-                let unsent = upload.into_unsent().map(|body| Request::from_parts(parts, body));
-                Err(NoAnswer { fault, unsent })
-            }
+            Err(fault) => Err(NoAnswer { fault, unsent: upload.into_unsent() }),
         }
     }
 

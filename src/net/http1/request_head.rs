@@ -1,6 +1,6 @@
 //! The head of a request to an upstream as bytes: request line, headers, and what says how long the body is.
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request};
 use http_body::Body;
 
@@ -15,23 +15,31 @@ const REQUEST_LINE: usize = 256;
 #[error("the request's Content-Length is not the length of its body")]
 pub(super) struct Contradiction;
 
-/// Writes the head of `request`, and what is `added` to it, to `out` and says how its body is to follow (RFC 9112, section 6).
+/// What a head says of what follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Announced {
+    /// How its body is to follow (RFC 9112, section 6).
+    pub(super) framing: Framing,
+    /// Whether it asks for another protocol.
+    pub(super) upgrade: bool,
+}
+
+/// Writes the head of `request`, and what is `added` to it, to `out`.
 ///
 /// A `Content-Length` that came along is passed on, and the body is held to it; a body of unknown length is sent in chunks.
 pub(super) fn write<B: Body>(
     request: &Request<B>,
     added: Added<'_>,
     out: &mut Vec<u8>,
-) -> Result<Framing, Contradiction> {
+) -> Result<Announced, Contradiction> {
     let (headers, body) = (request.headers(), request.body());
-    let announced = announced(headers)?;
+    let Survey { bytes: visitors, length: announced, upgrade } = survey(headers)?;
     let framing = match (body.size_hint().exact(), announced) {
         (Some(exact), Some(announced)) if exact != announced => return Err(Contradiction),
         (_, Some(announced)) => Framing::Length(announced),
         (Some(exact), None) => Framing::Length(exact),
         (None, None) => Framing::Chunked,
     };
-    let visitors: usize = headers.iter().map(|(name, value)| line_length(name, value)).sum();
     out.reserve(REQUEST_LINE + visitors + added.length());
     out.extend_from_slice(request.method().as_str().as_bytes());
     out.push(b' ');
@@ -50,13 +58,31 @@ pub(super) fn write<B: Body>(
         Framing::Length(_) => {}
     }
     out.extend_from_slice(b"\r\n");
-    Ok(framing)
+    Ok(Announced { framing, upgrade })
 }
 
-/// What `Content-Length` says, if it is there.
-fn announced(headers: &HeaderMap) -> Result<Option<u64>, Contradiction> {
-    let Some(value) = headers.get(CONTENT_LENGTH) else { return Ok(None) };
-    value.to_str().ok().and_then(|text| text.parse().ok()).map(Some).ok_or(Contradiction)
+/// What one pass over the headers finds: looking each of them up would cost more.
+struct Survey {
+    /// The length of their lines.
+    bytes: usize,
+    /// What `Content-Length` says, if it is there.
+    length: Option<u64>,
+    upgrade: bool,
+}
+
+fn survey(headers: &HeaderMap) -> Result<Survey, Contradiction> {
+    let mut survey = Survey { bytes: 0, length: None, upgrade: false };
+    for (name, value) in headers {
+        survey.bytes += line_length(name, value);
+        survey.upgrade |= *name == UPGRADE;
+        if *name == CONTENT_LENGTH {
+            let length = value.to_str().ok().and_then(|text| text.parse().ok()).ok_or(Contradiction)?;
+            if survey.length.replace(length).is_some_and(|other| other != length) {
+                return Err(Contradiction);
+            }
+        }
+    }
+    Ok(survey)
 }
 
 /// Methods that an empty body is announced for (RFC 9110, section 8.6).
@@ -73,8 +99,8 @@ mod tests {
 
     fn head<B: Body>(request: &Request<B>) -> (String, Framing) {
         let mut out = Vec::new();
-        let framing = write(request, Added::default(), &mut out).unwrap();
-        (String::from_utf8(out).unwrap(), framing)
+        let announced = write(request, Added::default(), &mut out).unwrap();
+        (String::from_utf8(out).unwrap(), announced.framing)
     }
 
     #[test]

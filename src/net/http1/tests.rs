@@ -20,7 +20,7 @@ fn get() -> Request<Empty<Bytes>> {
 }
 
 async fn ask(connection: &mut Connection) -> Result<Response<()>, NoAnswer<Empty<Bytes>>> {
-    connection.send(get(), Added::default()).await
+    connection.send(Box::new(get()), Added::default()).await
 }
 
 /// Closes the upstream's end once it has read what was sent: a socket that is closed before that is reset.
@@ -133,7 +133,7 @@ async fn the_rest_of_a_request_goes_on_after_an_early_answer() {
             let body = vec![b'a'; 2 << 20];
             let request = Request::post("/").body(Full::new(Bytes::from(body.clone()))).unwrap();
             upstream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
-            let answer = connection.send(request, Added::default()).await.unwrap();
+            let answer = connection.send(Box::new(request), Added::default()).await.unwrap();
             assert_eq!(answer.status(), StatusCode::OK);
             assert_eq!(rest(&mut connection).await.unwrap(), b"ok");
             assert!(!connection.is_reusable(), "the request is still on its way");
@@ -160,7 +160,7 @@ async fn a_body_that_breaks_off_after_an_early_answer_breaks_the_answer() {
             });
             let body = StreamBody::new(frames).boxed_unsync();
             upstream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nbegun").await.unwrap();
-            assert!(connection.send(Request::post("/").body(body).unwrap(), Added::default()).await.is_ok());
+            assert!(connection.send(Box::new(Request::post("/").body(body).unwrap()), Added::default()).await.is_ok());
             assert!(poll_fn(|context| connection.poll_frame(context)).await.unwrap().is_ok());
             drop(sender);
             let broken = poll_fn(|context| connection.poll_frame(context)).await.unwrap().unwrap_err();
@@ -175,7 +175,7 @@ async fn a_body_is_held_to_its_length() {
         let (mut connection, _upstream) = pair();
         let frames = futures_util::stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"four")))]);
         let request = Request::post("/").header("content-length", length).body(StreamBody::new(frames).boxed_unsync());
-        let none = connection.send(request.unwrap(), Added::default()).await.unwrap_err();
+        let none = connection.send(Box::new(request.unwrap()), Added::default()).await.unwrap_err();
         assert!(matches!(none.fault, Fault::Request), "{length}: {}", none.fault);
     }
 }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
+use http::Request;
 use http_body::Body;
 use tokio::io::AsyncWrite as _;
 
@@ -37,8 +38,10 @@ pub(super) struct Upload<B> {
     touched: bool,
     data: Bytes,
     back: &'static [u8],
-    /// The body, until its end was read.
-    body: Option<B>,
+    /// What is sent, of which the head is in `front`.
+    request: Box<Request<B>>,
+    /// Whether the end of its body was read.
+    ended: bool,
     framing: Framing,
 }
 
@@ -47,8 +50,8 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     /// The request with the head `head`, whose body is framed as that says.
-    pub(super) const fn new(head: Vec<u8>, body: B, framing: Framing) -> Self {
-        Self { front: head, written: 0, touched: false, data: Bytes::new(), back: b"", body: Some(body), framing }
+    pub(super) const fn new(head: Vec<u8>, request: Box<Request<B>>, framing: Framing) -> Self {
+        Self { front: head, written: 0, touched: false, data: Bytes::new(), back: b"", request, ended: false, framing }
     }
 
     /// The room that the head took, empty, for the next one.
@@ -62,10 +65,10 @@ where
     pub(super) fn poll(&mut self, stream: &mut Stream, context: &mut Context<'_>) -> Poll<Result<(), UploadFault>> {
         loop {
             ready!(self.poll_waiting(stream, context)).map_err(UploadFault::Write)?;
-            let Some(body) = self.body.as_mut() else {
+            if self.ended {
                 return Pin::new(stream).poll_flush(context).map_err(UploadFault::Write);
-            };
-            let Poll::Ready(frame) = Pin::new(body).poll_frame(context) else {
+            }
+            let Poll::Ready(frame) = Pin::new(self.request.body_mut()).poll_frame(context) else {
                 // What was written must not wait for what comes later.
                 ready!(Pin::new(stream).poll_flush(context)).map_err(UploadFault::Write)?;
                 return Poll::Pending;
@@ -99,7 +102,7 @@ where
     }
 
     fn end(&mut self) -> Result<(), UploadFault> {
-        self.body = None;
+        self.ended = true;
         match self.framing {
             Framing::Length(0) => Ok(()),
             Framing::Length(_) => Err(UploadFault::Body),
@@ -110,9 +113,9 @@ where
         }
     }
 
-    /// The body as it was, when nothing at all was written.
-    pub(super) fn into_unsent(self) -> Option<B> {
-        self.body.filter(|_| !self.touched)
+    /// The request as it was, when nothing at all was written.
+    pub(super) fn into_unsent(self) -> Option<Box<Request<B>>> {
+        (!self.touched).then_some(self.request)
     }
 
     /// Whether nothing at all was written yet.
@@ -137,7 +140,7 @@ where
             self.touched = true;
             self.advance(written);
         }
-        if self.written > 0 && self.body.is_some() {
+        if self.written > 0 && !self.ended {
             self.front.clear();
             self.written = 0;
         }
