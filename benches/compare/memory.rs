@@ -8,7 +8,7 @@ use crate::figure::{Bar, Figure, Values};
 use crate::load::{Load, Slice};
 use crate::process;
 use crate::rows::{What, figure, in_turn};
-use crate::stage::{FEW, Pair, Stage, Variant};
+use crate::stage::{FEW, GATEWAY, NGINX, Pair, Stage, Variant};
 use crate::upstream::SMALL;
 use crate::{Outcome, cpu, gateway, tell, websocket};
 
@@ -21,29 +21,29 @@ const OTHER_FILES: usize = 200;
 /// Starts that are timed.
 const STARTS: usize = 21;
 
-fn memory(row: &'static str, what: &str, most: f64, nginx: f64, ours: f64, pair: &Pair) -> Figure {
+fn memory(row: &'static str, what: &str, most: f64, nginx: f64, ours: f64) -> Figure {
     Figure {
         row,
         what: what.to_owned(),
         unit: "MiB PSS",
-        base: Values { name: pair.nginx.name, all: vec![nginx] },
-        ours: Values { name: pair.gateway.name, all: vec![ours] },
+        base: Values { name: NGINX, all: vec![nginx] },
+        ours: Values { name: GATEWAY, all: vec![ours] },
         bar: Bar::AtMost(most),
         note: None,
     }
 }
 
 /// Two servers that nobody has asked anything.
-pub(crate) fn idle(stage: &Stage, pair: &Pair) -> Outcome<Vec<Figure>> {
+pub(crate) fn idle(stage: &Stage) -> Outcome<Vec<Figure>> {
     let nginx = stage.nginx(FEW)?;
     let gateway = stage.fresh_gateway(&Variant::MAIN, &stage.cores.tested)?;
     process::pause(Duration::from_secs(1));
     let (theirs, ours) = (cpu::memory(nginx.process.pid())?, cpu::memory(gateway.process.pid())?);
-    Ok(vec![memory("memory-idle", "memory a second after the start", 8.0, theirs, ours, pair)])
+    Ok(vec![memory("memory-idle", "memory a second after the start", 8.0, theirs, ours)])
 }
 
 /// The most that is held while 512 connections ask.
-pub(crate) fn busy(stage: &Stage, pair: &Pair) -> Outcome<Vec<Figure>> {
+pub(crate) fn busy(stage: &Stage) -> Outcome<Vec<Figure>> {
     let Pair { nginx, gateway } = stage.pair()?;
     let load = Load { connections: 512, path: "/".to_owned(), body: SMALL, lines: None, fields: Vec::new() };
     let mut most = [0.0_f64; 2];
@@ -61,11 +61,11 @@ pub(crate) fn busy(stage: &Stage, pair: &Pair) -> Outcome<Vec<Figure>> {
         })?;
     }
     let [theirs, ours] = most;
-    Ok(vec![memory("memory-512", "most memory while 512 connections ask for 1 KiB", 40.0, theirs, ours, pair)])
+    Ok(vec![memory("memory-512", "most memory while 512 connections ask for 1 KiB", 40.0, theirs, ours)])
 }
 
 /// Ten thousand WebSockets on which nobody says anything.
-pub(crate) fn silent(stage: &Stage, pair: &Pair) -> Outcome<Vec<Figure>> {
+pub(crate) fn silent(stage: &Stage) -> Outcome<Vec<Figure>> {
     // Each is two sockets in the server, and two in this process, which is visitor and application.
     let count = WEBSOCKETS.min(stage.open_files.saturating_sub(OTHER_FILES) / 2);
     if count < WEBSOCKETS {
@@ -87,7 +87,7 @@ pub(crate) fn silent(stage: &Stage, pair: &Pair) -> Outcome<Vec<Figure>> {
     }
     let [theirs, ours] = held;
     let what = format!("memory with {count} idle WebSockets");
-    let mut figure = memory("memory-ws", &what, 200.0, theirs, ours, pair);
+    let mut figure = memory("memory-ws", &what, 200.0, theirs, ours);
     if count < WEBSOCKETS {
         figure.note = Some(format!("{WEBSOCKETS} were wished for; the limit of open files is {}", stage.open_files));
     }

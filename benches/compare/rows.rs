@@ -15,7 +15,11 @@ use crate::{Outcome, client, memory, mint, ours, tell};
 
 type Row = fn(&Stage, &Pair) -> Outcome<Vec<Figure>>;
 
-/// Every row, by the name that `--only` takes.
+/// The rows that are measured before anything else of the same programs is up: a page that two processes share counts half for each.
+const ALONE: &[(&str, fn(&Stage) -> Outcome<Vec<Figure>>)] =
+    &[("memory-idle", memory::idle), ("memory-512", memory::busy), ("memory-ws", memory::silent)];
+
+/// Every other row, by the name that `--only` takes.
 const ALL: &[(&str, Row)] = &[
     ("noise", noise),
     ("1k-64", small_64),
@@ -32,9 +36,6 @@ const ALL: &[(&str, Row)] = &[
     ("routes", routes),
     ("sessions", sessions),
     ("two-cores", two_cores),
-    ("memory-idle", memory::idle),
-    ("memory-512", memory::busy),
-    ("memory-ws", memory::silent),
     ("start", memory::start),
 ];
 
@@ -55,32 +56,42 @@ pub(crate) struct Measured {
 /// # Errors
 /// When a row was asked for that does not exist, or the two sides don't answer as they should.
 pub(crate) fn measure(stage: &Stage) -> Outcome<Measured> {
-    let known: BTreeSet<&str> = ALL.iter().map(|(name, _)| *name).collect();
+    let names: Vec<&str> = ALL.iter().map(|(name, _)| *name).chain(ALONE.iter().map(|(name, _)| *name)).collect();
+    let known: BTreeSet<&str> = names.iter().copied().collect();
     let only = &stage.args.only;
     if let Some(unknown) = only.iter().find(|name| !known.contains(name.as_str())) {
-        let names: Vec<&str> = ALL.iter().map(|(name, _)| *name).collect();
         return Err(format!("there is no row `{unknown}`; there are {}", names.join(", ")).into());
+    }
+    let is_wanted = |name: &str| only.is_empty() || only.iter().any(|wish| wish == name);
+    let mut measured = Measured::default();
+    for (name, row) in ALONE.iter().filter(|(name, _)| is_wanted(name)) {
+        measured.note(stage, name, || row(stage));
     }
     tell("starting nginx and the gateway, signing in");
     let pair = stage.pair()?;
     check(stage, &pair)?;
-    let mut measured = Measured::default();
-    for (name, row) in ALL.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|wish| wish == name)) {
-        let program = if *name == "h2-64" { stage.parts.h2load } else { stage.parts.wrk };
-        if !program && !OWN.contains(name) {
+    for (name, row) in ALL.iter().filter(|(name, _)| is_wanted(name)) {
+        measured.note(stage, name, || row(stage, &pair));
+    }
+    Ok(measured)
+}
+
+impl Measured {
+    fn note(&mut self, stage: &Stage, name: &'static str, row: impl FnOnce() -> Outcome<Vec<Figure>>) {
+        let program = if name == "h2-64" { stage.parts.h2load } else { stage.parts.wrk };
+        if !program && !OWN.contains(&name) {
             tell(&format!("{name}: LEFT OUT, its load generator is missing"));
-            continue;
+            return;
         }
         tell(&format!("{name} …"));
-        match row(stage, &pair) {
-            Ok(told) => measured.figures.extend(told),
+        match row() {
+            Ok(told) => self.figures.extend(told),
             Err(error) => {
                 tell(&format!("{name}: FAILED: {error}"));
-                measured.failed.push(name);
+                self.failed.push(name);
             }
         }
     }
-    Ok(measured)
 }
 
 /// Both sides give the application's answer to who may see it, and the gateway to nobody else: else nothing here means anything.
