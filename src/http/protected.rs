@@ -131,14 +131,14 @@ const ONLY_DISGUISED: &[&str] = &[
 /// The header names that a request from outside may not bring along. Built once per config, asked for every header.
 #[derive(Debug)]
 pub struct ProtectedNames {
-    /// One bucket per first byte of a folded name, which is ASCII.
+    /// The names by [`place`]: most headers meet one or two of them there.
     buckets: Vec<Bucket>,
+    /// Families of names that are too short to have a place.
+    short: Vec<Box<[u8]>>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Bucket {
-    /// A bit for each second byte that one of the names has: most headers are told apart by it.
-    seconds: u128,
     families: Vec<Box<[u8]>>,
     names: Vec<Box<[u8]>>,
     only_disguised: Vec<Box<[u8]>>,
@@ -158,9 +158,9 @@ impl ProtectedNames {
         added: impl IntoIterator<Item = HeaderName>,
         families: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Self {
-        let mut names = Self { buckets: vec![Bucket::default(); 128] };
+        let mut names = Self { buckets: vec![Bucket::default(); PLACES], short: Vec::new() };
         for family in FAMILIES {
-            names.add(family, |bucket| &mut bucket.families);
+            names.add_family(family);
         }
         for name in NAMES {
             names.add(name, |bucket| &mut bucket.names);
@@ -172,29 +172,34 @@ impl ProtectedNames {
             names.add(name.as_str(), |bucket| &mut bucket.names);
         }
         for family in families {
-            names.add(family.as_ref(), |bucket| &mut bucket.families);
+            names.add_family(family.as_ref());
         }
         names
     }
 
     fn add(&mut self, name: &str, list: impl FnOnce(&mut Bucket) -> &mut Vec<Box<[u8]>>) {
         let folded: Box<[u8]> = name.bytes().map(fold).collect();
-        if let Some(bucket) = folded.first().and_then(|first| self.buckets.get_mut(usize::from(*first))) {
-            bucket.seconds |= folded.get(1).map_or(u128::MAX, |second| bit(*second));
+        if let Some(bucket) = self.buckets.get_mut(place(&folded)) {
             list(bucket).push(folded);
+        }
+    }
+
+    fn add_family(&mut self, family: &str) {
+        if family.is_empty() {
+            // It would be everything.
+        } else if family.len() < PLACED {
+            self.short.push(family.bytes().map(fold).collect());
+        } else {
+            self.add(family, |bucket| &mut bucket.families);
         }
     }
 
     /// Whether only the gateway may say `name`. Allocates nothing.
     pub fn covers(&self, name: &HeaderName) -> bool {
         let name = name.as_str().as_bytes();
-        let Some(bucket) = name.first().and_then(|first| self.buckets.get(usize::from(fold(*first)))) else {
-            return false;
-        };
-        if name.get(1).is_some_and(|second| bucket.seconds & bit(fold(*second)) == 0) {
-            return false;
-        }
-        bucket.families.iter().any(|family| name.len() >= family.len() && is_same(name, family))
+        let is_of = |family: &[u8]| name.len() >= family.len() && is_same(name, family);
+        let Some(bucket) = self.buckets.get(place(name)) else { return false };
+        bucket.families.iter().chain(&self.short).any(|family| is_of(family))
             || bucket.names.iter().any(|other| name.len() == other.len() && is_same(name, other))
             || bucket.is_disguise(name)
     }
@@ -208,9 +213,15 @@ impl ProtectedNames {
     }
 }
 
-/// The bit of a folded byte, which is ASCII.
-const fn bit(folded: u8) -> u128 {
-    1 << (folded & 0x7f)
+/// How many places there are.
+const PLACES: usize = 256;
+/// How many bytes of a name make its place.
+const PLACED: usize = 3;
+
+/// Where a name stands among all: names that are the same once they are folded stand at one place, and so do all of a family.
+fn place(name: &[u8]) -> usize {
+    let [first, second, third] = [0, 1, 2].map(|at| name.get(at).copied().map_or(0, fold));
+    usize::from(first ^ second.rotate_left(3) ^ third.rotate_left(5))
 }
 
 /// Letters in lower case and digits as they are; everything else is one separator.
@@ -256,6 +267,14 @@ mod tests {
         "X-Request-Id", "Proxy", "X-HTTP-Method-Override", "X-Team", "X-Host", "X-HTTP-Host-Override", "X-Url-Scheme",
         "Front-End-Https", "SCRIPT_NAME", "PATH_INFO", "X-Script-Name",
     ];
+
+    #[test]
+    fn a_family_of_two_letters_is_one_too() {
+        let names = ProtectedNames::new([], ["", "q-"]);
+        let covers = |name: &'static str| names.covers(&HeaderName::from_static(name));
+        assert!(covers("q-user") && covers("q_user") && covers("q-"));
+        assert!(!covers("q") && !covers("quser") && !covers("accept"));
+    }
 
     #[test]
     fn every_identity_header_of_every_known_gateway_is_protected() {

@@ -19,7 +19,6 @@ use super::host::Authority;
 use super::survey::Survey;
 use super::{Admitted, EdgeRules, Malformed, check_method, refuse_path, request_id};
 use crate::gate::client::{self, Client};
-use crate::http::caller::classify;
 use crate::http::path::{CanonicalPath, MAX_TARGET_BYTES, PathRefusal};
 use crate::http::visit::{Peer, SiteOrigin, Visit};
 
@@ -60,7 +59,7 @@ pub fn admit_told(parts: &mut Parts, told: &Told, peer: &Peer, rules: &EdgeRules
         request_id: request_id::choose(survey.request_id.filter(|_| client.behind_trusted)),
         client: client.address,
         site,
-        caller: classify(&told.method, &parts.headers, websocket),
+        caller: survey.signs.caller(&told.method, websocket),
     };
     let takes_trailers = survey.takes_trailers;
     let cleaning = survey.into_cleaning();
@@ -104,8 +103,14 @@ fn authority(text: &str) -> Result<Authority<'_>, Malformed> {
 
 fn find_site(told: Option<&str>, client: &Client, rules: &EdgeRules) -> Result<Arc<SiteOrigin>, Malformed> {
     let forwarded = client.host.as_deref();
-    let asked = authority(told.or(forwarded).ok_or(NO_HOST)?)?;
-    if let Some(other) = forwarded
+    // Letter for letter as we are named, and nowhere else otherwise: what most proxies tell, and it needs no parsing.
+    let named = told.or(forwarded).ok_or(NO_HOST)?;
+    let other = forwarded.filter(|forwarded| *forwarded != named);
+    if let (None, Some(site)) = (other, rules.sites.iter().find(|site| site.authority() == named)) {
+        return Ok(Arc::clone(site));
+    }
+    let asked = authority(named)?;
+    if let Some(other) = other
         && !authority(other)?.agrees_with(&asked)
     {
         return Err(Malformed::bad("the proxy tells two different hosts of the request"));
