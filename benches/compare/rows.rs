@@ -15,8 +15,10 @@ use crate::{Outcome, client, memory, mint, ours, tell};
 
 type Row = fn(&Stage, &Pair) -> Outcome<Vec<Figure>>;
 
+type RowAlone = fn(&Stage) -> Outcome<Vec<Figure>>;
+
 /// The rows that are measured before anything else of the same programs is up: a page that two processes share counts half for each.
-const ALONE: &[(&str, fn(&Stage) -> Outcome<Vec<Figure>>)] =
+const ALONE: &[(&str, RowAlone)] =
     &[("memory-idle", memory::idle), ("memory-512", memory::busy), ("memory-ws", memory::silent)];
 
 /// Every other row, by the name that `--only` takes.
