@@ -1,12 +1,12 @@
-//! Who really calls: the client's address, scheme and host, believed only from trusted proxies.
+//! Who really calls: the client's address, and the host it asked for, believed only from trusted proxies.
 //!
 //! 1. From a peer that is not trusted, nothing it says counts (RFC 7239, section 8.1). Nobody is trusted by default, and a peer on a
 //!    unix socket never is: it has no address that a config could name.
 //! 2. The chain is walked from the right, one trusted proxy at a time, and ends at the first address that is not trusted. What
 //!    stands further left anybody may have written.
 //! 3. An entry that is no address ends the walk at the last good one.
-//! 4. `X-Forwarded-For` is read where there is one, else `Forwarded` (RFC 7239). `X-Forwarded-Proto` and `-Host` are read at the
-//!    place of the client's own entry, so that they tell what the outermost trusted proxy saw.
+//! 4. `X-Forwarded-For` is read where there is one, else `Forwarded` (RFC 7239). `X-Forwarded-Host` is read at the place of the
+//!    client's own entry, so that it tells what the outermost trusted proxy saw. The scheme is that of the site that was asked for.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -17,7 +17,6 @@ use ipnet::IpNet;
 use crate::http::visit::Peer;
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// The most proxies that are walked through.
@@ -32,8 +31,6 @@ pub struct Client {
     pub address: Option<IpAddr>,
     /// The trusted proxies between the client and us, the one nearest to us last; empty when the client is our peer.
     pub proxies: Vec<IpAddr>,
-    /// Whether the client's own connection is TLS, as far as we can know.
-    pub secure: bool,
     /// Whether our peer is a trusted proxy.
     pub behind_trusted: bool,
     /// The host that the client asked for, when a trusted proxy says so.
@@ -45,17 +42,15 @@ pub fn find(headers: &HeaderMap, peer: &Peer, trusted: &[IpNet]) -> Client {
     let address = peer.remote.map(|remote| remote.ip().to_canonical());
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
     let Some(proxy) = address.filter(is_trusted) else {
-        return Client { address, proxies: Vec::new(), secure: peer.tls, behind_trusted: false, host: None };
+        return Client { address, proxies: Vec::new(), behind_trusted: false, host: None };
     };
     if headers.contains_key(&X_FORWARDED_FOR) || !headers.contains_key(FORWARDED) {
         let entries = items(headers, &X_FORWARDED_FOR).map(|entry| parse_address(entry.trim()));
         let (address, proxies) = walk(proxy, entries, is_trusted);
         let place = proxies.len().saturating_sub(1);
-        let scheme = item(headers, &X_FORWARDED_PROTO, place);
         return Client {
             address: Some(address),
             proxies,
-            secure: scheme.and_then(is_secure).unwrap_or(peer.tls),
             behind_trusted: true,
             host: item(headers, &X_FORWARDED_HOST, place).map(Into::into),
         };
@@ -67,7 +62,6 @@ pub fn find(headers: &HeaderMap, peer: &Peer, trusted: &[IpNet]) -> Client {
     Client {
         address: Some(address),
         proxies,
-        secure: element.and_then(|element| is_secure(element.scheme?)).unwrap_or(peer.tls),
         behind_trusted: true,
         host: element.and_then(|element| element.host).map(Into::into),
     }
@@ -111,16 +105,6 @@ fn item<'h>(headers: &'h HeaderMap, name: &HeaderName, place: usize) -> Option<&
     items(headers, name).take(place + 1).last().map(str::trim)
 }
 
-fn is_secure(scheme: &str) -> Option<bool> {
-    if scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("wss") {
-        Some(true)
-    } else if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("ws") {
-        Some(false)
-    } else {
-        None
-    }
-}
-
 /// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:80`.
 fn parse_address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
@@ -135,7 +119,6 @@ fn parse_address(text: &str) -> Option<IpAddr> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Element<'h> {
     node: Option<&'h str>,
-    scheme: Option<&'h str>,
     host: Option<&'h str>,
 }
 
@@ -165,7 +148,6 @@ fn parse_element(text: &str) -> Option<Element<'_>> {
         };
         let slot = match name.to_ascii_lowercase().as_str() {
             "for" => &mut element.node,
-            "proto" => &mut element.scheme,
             "host" => &mut element.host,
             _ => continue,
         };
@@ -223,13 +205,7 @@ mod tests {
             ("x-real-ip", "10.1.1.1"),
         ];
         let client = found(&peer("192.0.2.1"), &lines);
-        let expected = Client {
-            address: "192.0.2.1".parse().ok(),
-            proxies: vec![],
-            secure: false,
-            behind_trusted: false,
-            host: None,
-        };
+        let expected = Client { address: "192.0.2.1".parse().ok(), proxies: vec![], behind_trusted: false, host: None };
         assert_eq!(client, expected);
         assert_eq!(found(&Peer::default(), &lines), Client { address: None, ..expected });
         assert!(find(&HeaderMap::new(), &peer("10.0.0.1"), &[]).proxies.is_empty());
@@ -285,23 +261,16 @@ mod tests {
     }
 
     #[test]
-    fn scheme_and_host_are_those_of_the_clients_own_entry() {
+    fn the_host_is_that_of_the_clients_own_entry() {
         let lines = [
             ("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.0.0.2"),
-            ("x-forwarded-proto", "http, https, http"),
             ("x-forwarded-host", "evil.com, app.example.com, internal"),
         ];
         let client = found(&peer("10.0.0.1"), &lines);
-        assert!(client.secure);
         assert_eq!(client.host.as_deref(), Some("app.example.com"));
-        let one =
-            [("x-forwarded-for", "192.0.2.7, 10.0.0.2"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "a.b")];
+        let one = [("x-forwarded-for", "192.0.2.7, 10.0.0.2"), ("x-forwarded-host", "a.b")];
         let client = found(&peer("10.0.0.1"), &one);
-        assert!(client.secure);
         assert_eq!(client.host.as_deref(), Some("a.b"));
-        let tls = Peer { tls: true, ..peer("10.0.0.1") };
-        assert!(!found(&tls, &[("x-forwarded-proto", "http")]).secure);
-        assert!(found(&tls, &[("x-forwarded-proto", "gopher")]).secure);
     }
 
     #[test]
@@ -315,11 +284,10 @@ mod tests {
         ];
         let client = found(&peer("10.0.0.1"), &lines);
         assert_eq!(client.address.unwrap().to_string(), "2001:db8::1");
-        assert!(client.secure);
         assert_eq!(client.host.as_deref(), Some("app.example.com:8443"));
         let both = [("forwarded", "for=6.6.6.6;proto=https"), ("x-forwarded-for", "192.0.2.7")];
         let client = found(&peer("10.0.0.1"), &both);
-        assert_eq!((client.address.unwrap().to_string().as_str(), client.secure), ("192.0.2.7", false));
+        assert_eq!(client.address.unwrap().to_string(), "192.0.2.7");
     }
 
     #[test]

@@ -13,10 +13,9 @@ use super::record::Record;
 use super::refuse;
 use super::route::Route;
 use crate::config::settings::SignedOut;
-use crate::endpoint::login::may_begin;
 use crate::forward::challenge::insufficient;
 use crate::http::body::Body;
-use crate::http::visit::{Caller, Visit};
+use crate::http::visit::Caller;
 
 /// What a sign-in needs of a request that has gone to its upstream: kept only for those that may need it.
 pub struct Standby {
@@ -25,10 +24,10 @@ pub struct Standby {
 
 impl Standby {
     /// For a window in which somebody is signed in, on a route that sends people to sign in.
-    pub fn of(visit: &Visit, route: &Route, who: Option<&Recognised>, parts: &Parts) -> Option<Self> {
+    pub fn of(admitted: &Admitted, route: &Route, who: Option<&Recognised>, parts: &Parts) -> Option<Self> {
         let has_session = || who.is_some_and(|who| who.session().is_some());
-        let is_window = visit.caller == Caller::Browser && parts.method == Method::GET && has_session();
-        let may = is_window && route.signed_out != SignedOut::Unauthorized && may_begin(visit, parts);
+        let is_window = admitted.visit.caller == Caller::Browser && parts.method == Method::GET && !admitted.in_advance;
+        let may = is_window && route.signed_out != SignedOut::Unauthorized && has_session();
         may.then(|| Self { cookies: parts.headers.get(COOKIE).cloned() })
     }
 

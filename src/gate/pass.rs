@@ -167,7 +167,7 @@ async fn application(
     let expected = over_http2.then(|| upgrade::begin_for_http2(&mut parts.headers));
 
     keep_proofs(passage, &mut parts.headers);
-    let standby = Standby::of(visit, route, who.as_deref(), &parts);
+    let standby = Standby::of(admitted, route, who.as_deref(), &parts);
     cookie_scan::strip(&mut parts.headers, |name| site.sessions.is_ours(name));
     let introduction = gate.introduction(admitted);
     let identity = who.as_ref().and_then(|who| who.identity(route.upstream, &plan.identity, &visit.request_id));

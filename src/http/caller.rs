@@ -28,6 +28,7 @@ pub struct Signs<'h> {
     dest: Option<&'h HeaderValue>,
     requested_with: Option<&'h HeaderValue>,
     accepts: Accepts,
+    purpose: bool,
 }
 
 impl<'h> Signs<'h> {
@@ -39,6 +40,7 @@ impl<'h> Signs<'h> {
             "sec-fetch-mode" => &mut self.mode,
             "sec-fetch-dest" => &mut self.dest,
             "x-requested-with" => &mut self.requested_with,
+            "sec-purpose" | "purpose" | "x-moz" => return self.purpose = true,
             _ => return,
         };
         sign.get_or_insert(value);
@@ -61,6 +63,11 @@ impl<'h> Signs<'h> {
             Accepts::Anything if *method == Method::GET || *method == Method::HEAD => Caller::Browser,
             Accepts::Anything | Accepts::Other => Caller::Program,
         }
+    }
+
+    /// Whether they name a purpose at all: where they don't, nobody asks in advance.
+    pub const fn name_a_purpose(&self) -> bool {
+        self.purpose
     }
 
     fn is_grpc(&self) -> bool {

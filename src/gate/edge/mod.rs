@@ -28,6 +28,7 @@ use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use hyper::ext::Protocol;
 use ipnet::IpNet;
 
+use crate::endpoint::origin::is_prefetch;
 use crate::gate::client::{self, Client};
 use crate::gate::edge::host::Authority;
 use crate::gate::edge::survey::Survey;
@@ -61,12 +62,12 @@ pub struct Admitted {
     /// Whether it is a WebSocket handshake (RFC 6455, section 4.1, or RFC 8441 over HTTP/2). `Connection` and `Upgrade` are gone;
     /// whoever forwards it sets them.
     pub websocket: bool,
+    /// Whether a browser asks in advance for what a person may never want to see.
+    pub in_advance: bool,
     /// Whether the client takes trailers (`TE: trailers`), which gRPC upstreams ask for.
     pub takes_trailers: bool,
     /// The trusted proxies between the client and us, the nearest last.
     pub proxies: Vec<IpAddr>,
-    /// Whether the client's own connection is TLS, as far as we can know.
-    pub secure: bool,
     /// The certificate that the client showed us in its TLS handshake.
     pub certificate: Option<Arc<ClientCertificate>>,
 }
@@ -136,6 +137,7 @@ pub fn admit(parts: &mut Parts, peer: &Peer, rules: &EdgeRules) -> Result<Admitt
         site,
         caller: survey.signs.caller(&method, websocket),
     };
+    let in_advance = survey.signs.name_a_purpose() && is_prefetch(&parts.headers);
     let takes_trailers = survey.takes_trailers;
     survey.into_cleaning().apply(&mut parts.headers);
     parts.method = method;
@@ -147,9 +149,9 @@ pub fn admit(parts: &mut Parts, peer: &Peer, rules: &EdgeRules) -> Result<Admitt
         visit,
         path,
         websocket,
+        in_advance,
         takes_trailers,
         proxies: client.proxies,
-        secure: client.secure,
         certificate: peer.certificate.clone(),
     })
 }

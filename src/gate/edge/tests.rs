@@ -290,7 +290,6 @@ fn a_trusted_proxy_is_believed() {
     assert_eq!(admitted.visit.client.unwrap().to_string(), "198.51.100.7");
     assert_eq!(admitted.proxies, ["10.0.0.1".parse::<IpAddr>().unwrap()]);
     assert_eq!(&*admitted.visit.request_id, "0123456789abcdef0123456789abcdef");
-    assert!(admitted.secure);
     assert_eq!(left(&parts), ["host"]);
     for (host, expected) in [("evil.com", 421), ("a b", 400)] {
         let refusal = admit_from("10.0.0.1", get(&[("x-forwarded-host", host)])).map(drop).unwrap_err();
@@ -320,5 +319,18 @@ proptest! {
             prop_assert_eq!(admitted.path.target().as_str(), target.as_str());
             prop_assert_eq!(parts.uri.to_string(), target);
         }
+    }
+}
+
+#[test]
+fn who_asks_in_advance_is_known() {
+    for (name, value, expected) in [
+        ("sec-purpose", "prefetch;prerender", true),
+        ("purpose", "preview", true),
+        ("x-moz", "prefetch", true),
+        ("sec-purpose", "view", false),
+        ("x-purpose", "prefetch", false),
+    ] {
+        assert_eq!(admitted(get(&[(name, value)])).0.in_advance, expected, "{name}: {value}");
     }
 }

@@ -18,6 +18,7 @@ use http::{HeaderName, Method, StatusCode, Uri, Version};
 use super::host::Authority;
 use super::survey::Survey;
 use super::{Admitted, EdgeRules, Malformed, check_method, refuse_path, request_id};
+use crate::endpoint::origin::is_prefetch;
 use crate::gate::client::{self, Client};
 use crate::http::path::{CanonicalPath, MAX_TARGET_BYTES, PathRefusal};
 use crate::http::visit::{Peer, SiteOrigin, Visit};
@@ -61,6 +62,7 @@ pub fn admit_told(parts: &mut Parts, told: &Told, peer: &Peer, rules: &EdgeRules
         site,
         caller: survey.signs.caller(&told.method, websocket),
     };
+    let in_advance = survey.signs.name_a_purpose() && is_prefetch(&parts.headers);
     let takes_trailers = survey.takes_trailers;
     let cleaning = survey.into_cleaning();
     cleaning.apply(&mut parts.headers);
@@ -70,15 +72,8 @@ pub fn admit_told(parts: &mut Parts, told: &Told, peer: &Peer, rules: &EdgeRules
     parts.method = told.method.clone();
     parts.uri = Uri::from(target);
     parts.version = Version::HTTP_11;
-    let admitted = Admitted {
-        visit,
-        path,
-        websocket,
-        takes_trailers,
-        proxies: client.proxies,
-        secure: client.secure,
-        certificate: None,
-    };
+    let admitted =
+        Admitted { visit, path, websocket, in_advance, takes_trailers, proxies: client.proxies, certificate: None };
     Ok(Overheard { admitted, protected: cleaning.doomed })
 }
 
