@@ -58,12 +58,14 @@ workers = {workers}
 {trusted}
 [listen]
 http = [\"127.0.0.1:{port}\"]
+h2c = true
 
 [log]
 level = \"{log}\"
 
 [limits]
 connections = 40000
+connections_per_address = 40000
 
 [session]
 keys = [{{ file = \"{key}\" }}]
