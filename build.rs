@@ -1,7 +1,7 @@
 //! Asks the linker for small relocations.
 //!
 //! Every address that the loader has to put in at the start takes 24 bytes of the program, and a bit where they are packed: a megabyte
-//! less to read, and to keep, in each process. Loaders know that since glibc 2.36, as linkers do that are of its age; older ones leave
+//! less to read at each start. Loaders know that since glibc 2.36, as linkers do that are of its age; older ones leave
 //! the wish aside.
 
 fn main() {
