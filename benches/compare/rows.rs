@@ -2,7 +2,6 @@
 //!
 //! A new row is a function and a line in [`ALL`]. A row of gRPC or TLS takes [`in_turn`] with another way to make a slice.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 
@@ -59,9 +58,8 @@ pub(crate) struct Measured {
 /// When a row was asked for that does not exist, or the two sides don't answer as they should.
 pub(crate) fn measure(stage: &Stage) -> Outcome<Measured> {
     let names: Vec<&str> = ALL.iter().map(|(name, _)| *name).chain(ALONE.iter().map(|(name, _)| *name)).collect();
-    let known: BTreeSet<&str> = names.iter().copied().collect();
     let only = &stage.args.only;
-    if let Some(unknown) = only.iter().find(|name| !known.contains(name.as_str())) {
+    if let Some(unknown) = only.iter().find(|name| !names.contains(&name.as_str())) {
         return Err(format!("there is no row `{unknown}`; there are {}", names.join(", ")).into());
     }
     let is_wanted = |name: &str| only.is_empty() || only.iter().any(|wish| wish == name);

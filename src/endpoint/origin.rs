@@ -6,19 +6,14 @@
 //!
 //! Deployment caveat: browsers leave `Sec-Fetch-*` out on plain HTTP, but for `localhost`.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, header};
 use url::Url;
 
+use crate::http::caller::asks_in_advance;
 use crate::http::visit::SiteOrigin;
 
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 const SEC_FETCH_DEST: &str = "sec-fetch-dest";
-/// Where browsers say that they ask in advance, and the words for it. Asked of many requests, hence ready to be looked up.
-static IN_ADVANCE: [(HeaderName, &[&str]); 3] = [
-    (HeaderName::from_static("sec-purpose"), &["prefetch"]),
-    (HeaderName::from_static("purpose"), &["prefetch", "preview"]),
-    (HeaderName::from_static("x-moz"), &["prefetch"]),
-];
 
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,11 +77,7 @@ pub fn is_embedded_otherwise(headers: &HeaderMap) -> bool {
 
 /// Whether a browser asks in advance for what a person may never want to see.
 pub fn is_prefetch(headers: &HeaderMap) -> bool {
-    IN_ADVANCE.iter().any(|(name, words)| {
-        let says = |part: &str| words.iter().any(|word| part.trim().eq_ignore_ascii_case(word));
-        let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-        lines.flat_map(|line| line.split([',', ';'])).any(says)
-    })
+    headers.iter().any(|(name, value)| asks_in_advance(name, value))
 }
 
 enum Said<'a> {

@@ -19,6 +19,17 @@ pub fn classify(method: &Method, headers: &HeaderMap, websocket: bool) -> Caller
     signs.caller(method, websocket)
 }
 
+/// Whether this header says that a browser asks in advance.
+pub fn asks_in_advance(name: &HeaderName, value: &HeaderValue) -> bool {
+    let words: &[&str] = match name.as_str() {
+        "sec-purpose" | "x-moz" => &["prefetch"],
+        "purpose" => &["prefetch", "preview"],
+        _ => return false,
+    };
+    let says = |part: &str| words.iter().any(|word| part.trim().eq_ignore_ascii_case(word));
+    value.to_str().is_ok_and(|line| line.split([',', ';']).any(says))
+}
+
 /// What tells one from the other, found while the headers are looked through for other reasons too. Of a header that came twice the
 /// first counts, and of `Accept` every one.
 #[derive(Default)]
@@ -28,7 +39,7 @@ pub struct Signs<'h> {
     dest: Option<&'h HeaderValue>,
     requested_with: Option<&'h HeaderValue>,
     accepts: Accepts,
-    purpose: bool,
+    in_advance: bool,
 }
 
 impl<'h> Signs<'h> {
@@ -40,8 +51,7 @@ impl<'h> Signs<'h> {
             "sec-fetch-mode" => &mut self.mode,
             "sec-fetch-dest" => &mut self.dest,
             "x-requested-with" => &mut self.requested_with,
-            "sec-purpose" | "purpose" | "x-moz" => return self.purpose = true,
-            _ => return,
+            _ => return self.in_advance |= asks_in_advance(name, value),
         };
         sign.get_or_insert(value);
     }
@@ -65,9 +75,9 @@ impl<'h> Signs<'h> {
         }
     }
 
-    /// Whether they name a purpose at all: where they don't, nobody asks in advance.
-    pub const fn name_a_purpose(&self) -> bool {
-        self.purpose
+    /// Whether a browser asks in advance for what a person may never want to see.
+    pub const fn ask_in_advance(&self) -> bool {
+        self.in_advance
     }
 
     fn is_grpc(&self) -> bool {

@@ -20,9 +20,9 @@ fn now() -> Instant {
 
 /// How long the gateway waits for a provider.
 const TIMEOUT: &str = "timeout = \"2s\"";
-/// How long a sign-in may take that meets one wrong answer: that long, and what a busy machine takes for the rest. Some wrongs would go on
-/// for 20 seconds, and others for ever.
-const BOUND: Duration = Duration::from_secs(15);
+/// How long a sign-in may take that meets one wrong answer: that long, and what a busy machine takes for the rest, but less than the
+/// usual bound of 10 seconds.
+const BOUND: Duration = Duration::from_secs(8);
 
 /// What may come in place of the right answer, whatever was asked.
 fn wrongs() -> Vec<Transport> {

@@ -26,9 +26,8 @@ const READERS: usize = 500;
 const DESCRIPTORS: u64 = (HEADS + 2 * BODIES + 2 * READERS + 1_000) as u64;
 /// How long the gateway waits for those that dawdle.
 const LIMIT: Duration = Duration::from_secs(40);
-/// What passes whatever it was before: a machine that is busy with something else takes turns this long, and who were held up by those
-/// that dawdle would wait for seconds.
-const UNNOTICED: Duration = Duration::from_millis(250);
+/// What nobody notices, whatever it was before.
+const UNNOTICED: Duration = Duration::from_millis(50);
 /// Requests of a measurement, and how many measurements one of them may have been disturbed by whatever else the machine does.
 const REQUESTS_EACH: usize = 200;
 const MEASUREMENTS: usize = 8;

@@ -179,7 +179,7 @@ fn a_tunnel_is_closed_when_its_session_ends() {
         assert_eq!(signed_out.await.unwrap(), 200);
         // What is left of the echo may still come.
         let closed = async { while let Some(Ok(_)) = body.data().await {} };
-        tokio::time::timeout(std::time::Duration::from_secs(10), closed).await.expect("it is closed");
+        tokio::time::timeout(std::time::Duration::from_millis(2_500), closed).await.expect("it is closed");
         assert_eq!(client.get("/.auth/me").await.unwrap().status, 401, "the connection goes on");
     });
 }

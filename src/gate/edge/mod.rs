@@ -28,7 +28,6 @@ use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use hyper::ext::Protocol;
 use ipnet::IpNet;
 
-use crate::endpoint::origin::is_prefetch;
 use crate::gate::client::{self, Client};
 use crate::gate::edge::host::Authority;
 use crate::gate::edge::survey::Survey;
@@ -137,7 +136,7 @@ pub fn admit(parts: &mut Parts, peer: &Peer, rules: &EdgeRules) -> Result<Admitt
         site,
         caller: survey.signs.caller(&method, websocket),
     };
-    let in_advance = survey.signs.name_a_purpose() && is_prefetch(&parts.headers);
+    let in_advance = survey.signs.ask_in_advance();
     let takes_trailers = survey.takes_trailers;
     survey.into_cleaning().apply(&mut parts.headers);
     parts.method = method;

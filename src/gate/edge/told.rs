@@ -18,7 +18,6 @@ use http::{HeaderName, Method, StatusCode, Uri, Version};
 use super::host::Authority;
 use super::survey::Survey;
 use super::{Admitted, EdgeRules, Malformed, check_method, refuse_path, request_id};
-use crate::endpoint::origin::is_prefetch;
 use crate::gate::client::{self, Client};
 use crate::http::path::{CanonicalPath, MAX_TARGET_BYTES, PathRefusal};
 use crate::http::visit::{Peer, SiteOrigin, Visit};
@@ -62,7 +61,7 @@ pub fn admit_told(parts: &mut Parts, told: &Told, peer: &Peer, rules: &EdgeRules
         site,
         caller: survey.signs.caller(&told.method, websocket),
     };
-    let in_advance = survey.signs.name_a_purpose() && is_prefetch(&parts.headers);
+    let in_advance = survey.signs.ask_in_advance();
     let takes_trailers = survey.takes_trailers;
     let cleaning = survey.into_cleaning();
     cleaning.apply(&mut parts.headers);

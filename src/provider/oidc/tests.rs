@@ -378,7 +378,7 @@ async fn a_slow_provider_is_given_up_within_its_time() {
     settings.timeout = Duration::from_millis(200);
     let began = instant();
     assert!(matches!(begin(&provider(settings)).await, Err(ProviderFault::Unavailable { .. })));
-    assert!(began.elapsed() < Duration::from_secs(15));
+    assert!(began.elapsed() < Duration::from_secs(5), "the usual bound is 10 s");
 }
 
 #[tokio::test]
