@@ -92,6 +92,7 @@ fn open_a_session() -> Outcome {
         flow_lifetime: Duration::from_mins(10),
         refresh_ahead: None,
         refresh_grace: Duration::from_mins(1),
+        cache: 8192,
     };
     let cookies = SessionCookies::new(Arc::new(Keyring::ephemeral()?), &settings, true);
     for (name, with_tokens) in [("claims alone", false), ("with tokens of 3 KiB", true)] {

@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) in_front: bool,
     /// The store of sessions; cookies without.
     pub(crate) store: Option<String>,
+    /// Opened sessions that each worker keeps; the default without.
+    pub(crate) cache: Option<usize>,
 }
 
 /// The text of a session key; all gateways of one run share it.
@@ -47,9 +49,10 @@ pub(crate) fn session_key() -> Outcome<String> {
 }
 
 fn config(plan: &Plan, key: &Path) -> String {
-    let Plan { port, workers, routes, log, issuer, upstream, echo, in_front, store } = plan;
+    let Plan { port, workers, routes, log, issuer, upstream, echo, in_front, store, cache } = plan;
     let trusted = if *in_front { "trusted_proxies.networks = [\"127.0.0.1\"]\n" } else { "" };
     let store = store.as_ref().map_or_else(String::new, |url| format!("store = \"{url}\"\n"));
+    let cache = cache.map_or_else(String::new, |sessions| format!("cache = {sessions}\n"));
     let key = key.display();
     let (id, secret) = (provider::CLIENT_ID, provider::CLIENT_SECRET);
     let mut text = format!(
@@ -69,7 +72,7 @@ connections_per_address = 40000
 
 [session]
 keys = [{{ file = \"{key}\" }}]
-{store}
+{store}{cache}
 [providers.bench]
 issuer = \"{issuer}\"
 client_id = \"{id}\"

@@ -46,6 +46,7 @@ fn cookies(key: &str) -> Outcome<SessionCookies> {
         flow_lifetime: Duration::from_mins(10),
         refresh_ahead: None,
         refresh_grace: Duration::from_mins(1),
+        cache: 8192,
     };
     let keyring = Keyring::new(&[SecretString::from(key.to_owned())])?;
     Ok(SessionCookies::new(Arc::new(keyring), &settings, false))

@@ -10,7 +10,7 @@ use crate::load::{Load, Runner, Slice};
 use crate::side::Side;
 use crate::stage::{FEW, NGINX, Pair, Stage, Variant};
 use crate::upstream::{LARGE, LARGE_PATH, SMALL};
-use crate::{Outcome, client, memory, mint, ours, tell};
+use crate::{Outcome, client, cpu, memory, mint, ours, tell};
 
 type Row = fn(&Stage, &Pair) -> Outcome<Vec<Figure>>;
 
@@ -319,17 +319,37 @@ fn sessions(stage: &Stage, pair: &Pair) -> Outcome<Vec<Figure>> {
     let runner = stage.runner();
     let new = |name| stage.gateway(&Variant { name, ..Variant::MAIN }, &stage.cores.tested);
     let (few, lots) = (new("1 session")?, new("distinct sessions")?);
+    let roomy = Variant { name: "distinct sessions, kept", cache: Some(count * 2), ..Variant::MAIN };
+    let kept = stage.gateway(&roomy, &stage.cores.tested)?;
     let load = |lines: &std::path::Path| Load { lines: Some(lines.to_owned()), ..load(64, "/", SMALL) };
     let (single, distinct) = (load(&one), load(&many));
-    let slices = in_turn(stage, &few, &lots, |side, share| {
+    let ask = |side: &Side, share| {
         if side.name == few.name { runner.wrk(side, &single, 0.0) } else { runner.wrk(side, &distinct, share) }
-    })?;
+    };
+    let slices = in_turn(stage, &few, &lots, ask)?;
+    take_all(&runner, &kept, &distinct, count)?;
+    let again = in_turn(stage, &few, &kept, ask)?;
     fs::remove_file(many)?;
     let name = ("sessions", "every request with a session of its own, 64 connections");
     let mut figure = figure(name, [&few, &lots], &slices, (What::Cpu, Bar::RatioAtMost(1.05)));
     let asked: f64 = slices.iter().skip(1).flatten().map(|slice| slice.requests).sum();
     figure.note = Some(format!("{count} sessions were sealed, and {asked:.0} requests took them in turn"));
-    Ok(vec![figure])
+    let name = ("sessions-kept", "the same, where `session.cache` has room for them and each was there before");
+    let mut warm = self::figure(name, [&few, &kept], &again, (What::Cpu, Bar::RatioAtMost(1.05)));
+    warm.note = Some(format!("the gateway that keeps them holds {:.0} MiB", cpu::memory(kept.process.pid())?));
+    Ok(vec![figure, warm])
+}
+
+/// Asks once with each of the `count` sessions in the lines of `load`, and with a few twice.
+fn take_all(runner: &Runner<'_>, side: &Side, load: &Load, count: usize) -> Outcome<()> {
+    const OVERLAP: f64 = 0.005;
+    let count = f64::from(u32::try_from(count)?);
+    let mut asked = 0.0;
+    while asked < count * (1.0 + 2.0 * OVERLAP) {
+        let share = (asked / count - OVERLAP).clamp(0.0, 1.0);
+        asked += (runner.wrk(side, load, share)?.requests - count * OVERLAP).max(1.0);
+    }
+    Ok(())
 }
 
 fn two_cores(stage: &Stage, _: &Pair) -> Outcome<Vec<Figure>> {

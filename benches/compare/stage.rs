@@ -68,12 +68,14 @@ pub(crate) struct Variant {
     pub(crate) in_front: bool,
     /// Where sessions live; in cookies without.
     pub(crate) store: Option<String>,
+    /// Opened sessions that each worker keeps; the default without.
+    pub(crate) cache: Option<usize>,
 }
 
 impl Variant {
     /// That of most rows.
     pub(crate) const MAIN: Self =
-        Self { name: GATEWAY, workers: 1, routes: 0, access_log: false, in_front: false, store: None };
+        Self { name: GATEWAY, workers: 1, routes: 0, access_log: false, in_front: false, store: None, cache: None };
 }
 
 /// Brings the ground up.
@@ -178,6 +180,7 @@ impl Stage {
             echo: self.echo_port,
             in_front: variant.in_front,
             store: variant.store.clone(),
+            cache: variant.cache,
         };
         Ok(Config { file: gateway::write(&self.new_folder(), &plan, &self.key)?, port, h2_port: port })
     }

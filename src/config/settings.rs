@@ -179,6 +179,8 @@ pub struct SessionSettings {
     pub refresh_ahead: Option<Duration>,
     /// How long requests that carry the cookie from before a refresh are served once the browser has shown the new one.
     pub refresh_grace: Duration,
+    /// Opened sessions that each worker keeps, and as many verified access tokens.
+    pub cache: usize,
 }
 
 /// How the gateway proves itself to a provider's token endpoint (`OpenID` Connect Core 1.0, section 9).

@@ -9,42 +9,78 @@
 
 use http::header::HOST;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderValue, Method};
 
 use crate::gate::edge::{Malformed, Told};
 
-static METHODS: [HeaderName; 2] =
-    [HeaderName::from_static("x-original-method"), HeaderName::from_static("x-forwarded-method")];
-static X_ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
-static X_ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
-static X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
+/// What is told, header by header.
+#[derive(Default)]
+struct Headers<'h> {
+    original_method: Option<&'h str>,
+    forwarded_method: Option<&'h str>,
+    url: Option<&'h str>,
+    original_uri: Option<&'h str>,
+    forwarded_uri: Option<&'h str>,
+    host: Option<&'h str>,
+}
+
+impl<'h> Headers<'h> {
+    /// Finds them in one pass, since every one of the question's headers would be asked for by its name else.
+    fn of(headers: &'h HeaderMap) -> Result<Self, Malformed> {
+        let mut told = Self::default();
+        for (name, value) in headers {
+            let place = match name.as_str() {
+                "x-original-method" => &mut told.original_method,
+                "x-forwarded-method" => &mut told.forwarded_method,
+                "x-original-url" => &mut told.url,
+                "x-original-uri" => &mut told.original_uri,
+                "x-forwarded-uri" => &mut told.forwarded_uri,
+                "host" => &mut told.host,
+                _ => continue,
+            };
+            if place.replace(text(value)?).is_some() {
+                return Err(TWICE);
+            }
+        }
+        Ok(told)
+    }
+
+    fn method(&self) -> Result<Method, Malformed> {
+        let text = match (self.original_method, self.forwarded_method) {
+            (Some(one), Some(other)) if one != other => {
+                return Err(Malformed::bad("the proxy tells two different methods of the request"));
+            }
+            (Some(method), _) | (None, Some(method)) => method,
+            (None, None) => {
+                return Err(Malformed::bad(
+                    "the proxy doesn't tell the method of the request, in X-Original-Method or X-Forwarded-Method",
+                ));
+            }
+        };
+        text.parse().map_err(|_| Malformed::bad("the proxy tells a method that is none"))
+    }
+}
 
 /// What the headers of a question say about the request.
 ///
 /// # Errors
 /// When they don't say all of it, or contradict each other.
 pub fn by_headers(parts: &Parts) -> Result<Told, Malformed> {
-    const TWICE: Malformed = Malformed::bad("the proxy tells two different targets of the request");
-    let headers = &parts.headers;
-    let method = method(headers)?;
-    let url = match single(headers, &X_ORIGINAL_URL)? {
-        Some(url) => Some(split(url)?),
-        None => None,
-    };
-    let uri = single(headers, &X_ORIGINAL_URI)?;
-    let forwarded = single(headers, &X_FORWARDED_URI)?;
-    let mut targets = [url.map(|(_, target)| target), uri, forwarded].into_iter().flatten();
+    let told = Headers::of(&parts.headers)?;
+    let method = told.method()?;
+    let url = told.url.map(split).transpose()?;
+    let mut targets = [url.map(|(_, target)| target), told.original_uri, told.forwarded_uri].into_iter().flatten();
     let target = targets.next().ok_or(Malformed::bad(
         "the proxy doesn't tell the target of the request, in X-Original-URL, X-Original-URI or X-Forwarded-Uri",
     ))?;
     if targets.any(|other| other != target) {
-        return Err(TWICE);
+        return Err(Malformed::bad("the proxy tells two different targets of the request"));
     }
     let authority = match url {
         Some((Some(authority), _)) => Some(authority),
         // A path alone: the proxy that writes it passes on the host as it came.
-        Some((None, _)) => Some(host(parts)?),
-        None if uri.is_some() => Some(host(parts)?),
+        Some((None, _)) => Some(host(told.host, parts)?),
+        None if told.original_uri.is_some() => Some(host(told.host, parts)?),
         None => None,
     };
     Ok(Told { method, authority: authority.map(str::to_owned), target: target.to_owned() })
@@ -58,35 +94,19 @@ pub fn by_path(parts: &Parts, prefix: &str) -> Result<Told, Malformed> {
     let asked =
         parts.uri.path_and_query().map(http::uri::PathAndQuery::as_str).and_then(|asked| asked.strip_prefix(prefix));
     let target = asked.ok_or(Malformed::bad("the question has no path of a request"))?;
-    Ok(Told { method: parts.method.clone(), authority: Some(host(parts)?.to_owned()), target: target.to_owned() })
-}
-
-fn method(headers: &HeaderMap) -> Result<Method, Malformed> {
-    let [original, forwarded] = &METHODS;
-    let text = match (single(headers, original)?, single(headers, forwarded)?) {
-        (Some(one), Some(other)) if one != other => {
-            return Err(Malformed::bad("the proxy tells two different methods of the request"));
-        }
-        (Some(method), _) | (None, Some(method)) => method,
-        (None, None) => {
-            return Err(Malformed::bad(
-                "the proxy doesn't tell the method of the request, in X-Original-Method or X-Forwarded-Method",
-            ));
-        }
-    };
-    text.parse().map_err(|_| Malformed::bad("the proxy tells a method that is none"))
-}
-
-/// The one value of a header.
-fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Malformed> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => {
-            value.to_str().map(Some).map_err(|_| Malformed::bad("what the proxy tells of the request can't be read"))
-        }
-        (Some(_), Some(_)) => Err(Malformed::bad("the proxy tells something of the request twice")),
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let header = hosts.next().map(text).transpose()?;
+    if hosts.next().is_some() {
+        return Err(TWICE);
     }
+    let host = host(header, parts)?;
+    Ok(Told { method: parts.method.clone(), authority: Some(host.to_owned()), target: target.to_owned() })
+}
+
+const TWICE: Malformed = Malformed::bad("the proxy tells something of the request twice");
+
+fn text(value: &HeaderValue) -> Result<&str, Malformed> {
+    value.to_str().map_err(|_| Malformed::bad("what the proxy tells of the request can't be read"))
 }
 
 /// Host and target of `https://app.example.com/x?y`, or the target alone of `/x?y`. A URL that ends with its host has the root as its path
@@ -104,8 +124,8 @@ fn split(url: &str) -> Result<(Option<&str>, &str), Malformed> {
 }
 
 /// The host that the question itself was sent to.
-fn host(parts: &Parts) -> Result<&str, Malformed> {
-    match (single(&parts.headers, &HOST)?, parts.uri.authority()) {
+fn host<'h>(header: Option<&'h str>, parts: &'h Parts) -> Result<&'h str, Malformed> {
+    match (header, parts.uri.authority()) {
         (Some(header), None) => Ok(header),
         (None, Some(named)) => Ok(named.as_str()),
         (Some(header), Some(named)) if header == named.as_str() => Ok(header),
@@ -116,7 +136,7 @@ fn host(parts: &Parts) -> Result<&str, Malformed> {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderValue, Request};
+    use http::{HeaderName, Request};
 
     use super::*;
 

@@ -155,11 +155,14 @@ pub fn is_envoys_own(name: &HeaderName) -> bool {
 }
 
 fn list(names: &[&HeaderName]) -> Option<HeaderValue> {
-    if names.is_empty() {
-        return None;
+    let (first, others) = names.split_first()?;
+    let mut list = String::with_capacity(names.iter().map(|name| name.as_str().len() + 1).sum());
+    list.push_str(first.as_str());
+    for name in others {
+        list.push(',');
+        list.push_str(name.as_str());
     }
-    let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
-    HeaderValue::try_from(names.join(",")).ok()
+    HeaderValue::try_from(list).ok()
 }
 
 #[cfg(test)]

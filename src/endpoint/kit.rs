@@ -78,6 +78,7 @@ pub(crate) fn site(providers: &[&str]) -> Site {
         flow_lifetime: Duration::from_mins(10),
         refresh_ahead: None,
         refresh_grace: Duration::from_mins(1),
+        cache: 8192,
     };
     Site {
         prefix: "/.auth".to_owned(),

@@ -44,8 +44,8 @@ pub fn find(headers: &HeaderMap, peer: &Peer, trusted: &[IpNet]) -> Client {
     let Some(proxy) = address.filter(is_trusted) else {
         return Client { address, proxies: Vec::new(), behind_trusted: false, host: None };
     };
-    if headers.contains_key(&X_FORWARDED_FOR) || !headers.contains_key(FORWARDED) {
-        let entries = items(headers, &X_FORWARDED_FOR).map(|entry| parse_address(entry.trim()));
+    let mut entries = items(headers, &X_FORWARDED_FOR).map(|entry| parse_address(entry.trim())).peekable();
+    if entries.peek().is_some() || !headers.contains_key(FORWARDED) {
         let (address, proxies) = walk(proxy, entries, is_trusted);
         let place = proxies.len().saturating_sub(1);
         return Client {
@@ -97,7 +97,21 @@ fn walk(
 
 /// The entries of a list header over all its lines, from the right. Text that is not ASCII is an entry that is never good.
 fn items<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
-    headers.get_all(name).iter().rev().flat_map(|line| line.to_str().unwrap_or("\u{fffd}").rsplit(','))
+    headers.get_all(name).iter().rev().flat_map(|line| from_the_right(line.to_str().unwrap_or("\u{fffd}")))
+}
+
+/// The parts of a line between its commas, the last one first.
+fn from_the_right(line: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest?;
+        let (before, entry) = match memchr::memrchr(b',', line.as_bytes()) {
+            Some(comma) => (line.get(..comma), line.get(comma + 1..)?),
+            None => (None, line),
+        };
+        rest = before;
+        Some(entry)
+    })
 }
 
 /// The entry at `place`, counted from the right; the leftmost when there are fewer.

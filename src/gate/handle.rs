@@ -56,8 +56,8 @@ impl Gate {
                 Behind::Elsewhere => Behind::Elsewhere,
             })
             .collect();
-        let table = Table::new(plan.table_capacity);
-        let tokens = TokenTable::new(plan.table_capacity);
+        let table = Table::new(plan.cache);
+        let tokens = TokenTable::new(plan.cache);
         let purses = plan.upstreams.iter().map(|_| Purse::default()).collect();
         Self {
             upstreams,

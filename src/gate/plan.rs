@@ -45,7 +45,7 @@ pub struct Plan {
     /// What `/verify` answers when a request may pass.
     pub verify_status: StatusCode,
     /// Opened sessions that one worker keeps.
-    pub table_capacity: usize,
+    pub cache: usize,
 }
 
 /// One upstream, compiled.

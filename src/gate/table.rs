@@ -5,13 +5,19 @@
 //! 2. It never outlives the session: whoever takes it out checks the times first.
 //! 3. It never outlives its key: when the keys change, all are forgotten and opened anew.
 //! 4. It is bounded: when the young generation is full it becomes the old one, and the old one is forgotten.
+//! 5. What is forgotten is found no more from then on, and given back a little at a time: a million sessions are never dropped in one go
+//!    while requests wait.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::hash_map::{HashMap, IntoIter};
 use std::rc::Rc;
+
+use foldhash::fast::RandomState;
 
 /// Bytes at a cookie's end that lead to its entry; they belong to the seal's authentication tag, so they are spread evenly.
 const TAG: usize = 16;
+/// How many forgotten entries are given back for each that is kept: enough to be through before the next generation is forgotten.
+const GIVEN_BACK: usize = 2;
 
 /// Opened sessions by their cookie.
 #[derive(Debug)]
@@ -23,9 +29,15 @@ pub struct Table<T> {
 
 #[derive(Debug)]
 struct Generations<T> {
-    young: HashMap<[u8; TAG], Entry<T>>,
-    old: HashMap<[u8; TAG], Entry<T>>,
+    young: Generation<T>,
+    old: Generation<T>,
+    /// What was forgotten and not given back yet.
+    forgotten: Vec<IntoIter<Tag, Entry<T>>>,
 }
+
+/// Entries by their tag. Nobody but us puts one in, so the hash need not withstand whoever chooses keys.
+type Generation<T> = HashMap<Tag, Entry<T>, RandomState>;
+type Tag = [u8; TAG];
 
 #[derive(Debug)]
 struct Entry<T> {
@@ -41,19 +53,17 @@ impl<T> Entry<T> {
 }
 
 impl<T> Table<T> {
-    /// A table of at most `capacity` sessions.
+    /// A table that finds at most `capacity` sessions.
     pub fn new(capacity: usize) -> Self {
-        Self {
-            half: (capacity / 2).max(1),
-            epoch: Cell::new(0),
-            generations: RefCell::new(Generations { young: HashMap::new(), old: HashMap::new() }),
-        }
+        Self { half: (capacity / 2).max(1), epoch: Cell::new(0), generations: RefCell::default() }
     }
 
     /// Forgets everything when `epoch`, the keyring's own, is another than at the last call. Ask before each [`Table::find`].
     pub fn meet(&self, epoch: u64) {
         if self.epoch.replace(epoch) != epoch {
-            self.generations.replace(Generations { young: HashMap::new(), old: HashMap::new() });
+            let mut generations = self.generations.borrow_mut();
+            let Generations { young, old, forgotten } = &mut *generations;
+            forgotten.extend([young, old].map(|generation| std::mem::take(generation).into_iter()));
         }
     }
 
@@ -81,15 +91,36 @@ impl<T> Table<T> {
         }
     }
 
-    fn insert(&self, generations: &mut Generations<T>, tag: [u8; TAG], entry: Entry<T>) {
+    fn insert(&self, generations: &mut Generations<T>, tag: Tag, entry: Entry<T>) {
         if generations.young.len() >= self.half {
-            generations.old = std::mem::take(&mut generations.young);
+            let room = HashMap::with_capacity_and_hasher(self.half, RandomState::default());
+            let aged = std::mem::replace(&mut generations.young, room);
+            let forgotten = std::mem::replace(&mut generations.old, aged);
+            generations.forgotten.push(forgotten.into_iter());
         }
         generations.young.insert(tag, entry);
+        generations.give_back();
     }
 }
 
-fn tag(cookie: &[u8]) -> Option<[u8; TAG]> {
+impl<T> Generations<T> {
+    fn give_back(&mut self) {
+        for _ in 0..GIVEN_BACK {
+            let Some(last) = self.forgotten.last_mut() else { return };
+            if last.next().is_none() {
+                self.forgotten.pop();
+            }
+        }
+    }
+}
+
+impl<T> Default for Generations<T> {
+    fn default() -> Self {
+        Self { young: HashMap::default(), old: HashMap::default(), forgotten: Vec::new() }
+    }
+}
+
+fn tag(cookie: &[u8]) -> Option<Tag> {
     cookie.last_chunk::<TAG>().copied()
 }
 
@@ -135,5 +166,27 @@ mod tests {
         let generations = table.generations.borrow();
         assert!(generations.young.len() + generations.old.len() <= 8);
         assert!(table.half == 4);
+    }
+
+    #[test]
+    fn what_is_forgotten_is_given_back_a_little_at_a_time() {
+        const HALF: usize = 50;
+        let table = Table::new(2 * HALF);
+        let sessions: Vec<Rc<usize>> = (0..10 * HALF).map(Rc::new).collect();
+        let held = || sessions.iter().filter(|session| Rc::strong_count(session) > 1).count();
+        let mut before = 0;
+        for (number, session) in sessions.iter().enumerate() {
+            table.keep("a", &cookie(number), Rc::clone(session));
+            assert!(before <= held() + GIVEN_BACK, "after {number}");
+            assert!(held() <= 3 * HALF, "after {number}");
+            before = held();
+        }
+        table.meet(1);
+        assert!(sessions.iter().enumerate().all(|(number, _)| table.find("a", &cookie(number)).is_none()));
+        assert!(held() > HALF, "they are found no more, and not all dropped yet");
+        for (number, session) in sessions.iter().enumerate().take(2 * HALF) {
+            table.keep("a", &cookie(number), Rc::clone(session));
+        }
+        assert!(held() <= 2 * HALF, "by now all of them are");
     }
 }

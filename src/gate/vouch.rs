@@ -17,8 +17,10 @@ use crate::config::settings::CsrfCheck;
 use crate::forward::request_out::Authorization;
 use crate::forward::rewrite::Uncut;
 use crate::http::cookie_scan;
-use crate::net::ready::ReadyHeaders;
 use crate::page::answer::REQUEST_ID;
+
+/// Headers that a proxy is told besides those of the person: usually no more than these.
+const MORE_HEADERS: usize = 8;
 
 /// What a proxy has to do to a request that may pass, and to its answer.
 pub struct Vouched<'g> {
@@ -93,9 +95,7 @@ impl Gate {
         };
         cookie_scan::strip(headers, |name| site.sessions.is_ours(name));
         let known = who.as_ref().and_then(|who| who.identity(route.upstream, &upstream.identity, &visit.request_id));
-        let known = known.map_or(&[][..], ReadyHeaders::pairs);
-        let mut identity = HeaderMap::with_capacity(known.len() + 8);
-        identity.extend(known.iter().cloned());
+        let mut identity = known.map_or_else(HeaderMap::new, |known| known.map(MORE_HEADERS));
         identity.extend(papers.headers.into_iter().flatten());
         if let Some(credential) = &papers.credential {
             let before: Vec<HeaderName> = headers.keys().cloned().collect();

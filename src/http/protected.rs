@@ -197,7 +197,8 @@ impl ProtectedNames {
     /// Whether only the gateway may say `name`. Allocates nothing.
     pub fn covers(&self, name: &HeaderName) -> bool {
         let name = name.as_str().as_bytes();
-        let is_of = |family: &[u8]| name.len() >= family.len() && is_same(name, family);
+        // As it is first: that is how proxies write what they tell.
+        let is_of = |family: &[u8]| name.starts_with(family) || (name.len() >= family.len() && is_same(name, family));
         let Some(bucket) = self.buckets.get(place(name)) else { return false };
         bucket.families.iter().chain(&self.short).any(|family| is_of(family))
             || bucket.names.iter().any(|other| name.len() == other.len() && is_same(name, other))

@@ -1,5 +1,7 @@
 //! Headers that are made once for many requests: kept as pairs for HTTP/2, and as the lines that HTTP/1.1 writes.
 
+use std::sync::OnceLock;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Headers that are the same for many requests.
@@ -7,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 pub struct ReadyHeaders {
     pairs: Box<[(HeaderName, HeaderValue)]>,
     lines: Box<[u8]>,
+    map: OnceLock<Box<HeaderMap>>,
 }
 
 /// What the gateway says in a request besides what the visitor said. No name of it is among the visitor's headers, which the edge has
@@ -27,7 +30,17 @@ impl ReadyHeaders {
         for (name, value) in &pairs {
             write_line(&mut lines, name, value);
         }
-        Self { pairs, lines: lines.into_boxed_slice() }
+        Self { pairs, lines: lines.into_boxed_slice(), map: OnceLock::new() }
+    }
+
+    /// The headers as a map, with room for `more` names: copied from one that is made at the first call, so that none is hashed again.
+    pub fn map(&self, more: usize) -> HeaderMap {
+        let made = self.map.get_or_init(|| {
+            let mut map = HeaderMap::with_capacity(self.pairs.len() + more);
+            map.extend(self.pairs.iter().cloned());
+            Box::new(map)
+        });
+        HeaderMap::clone(made)
     }
 
     /// The headers one by one.

@@ -38,9 +38,6 @@ use crate::token::plan::{Bearer, TokenPlanError};
 use crate::token::signer::{Signer, SignerError};
 use crate::token::vault::Vault;
 
-/// Opened sessions that one worker keeps. One takes a few KiB, so this bounds them to some tens of MiB.
-const TABLE_CAPACITY: usize = 8192;
-
 /// Why settings that are right by themselves can't be put to work.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
@@ -103,7 +100,7 @@ pub fn assemble(settings: &Settings, office: &Office) -> Result<Plan, PlanError>
         body_limit: settings.limits.body_bytes,
         body_timeout: settings.limits.body_timeout,
         verify_status: settings.verify_status,
-        table_capacity: TABLE_CAPACITY,
+        cache: settings.session.cache,
     })
 }
 

@@ -1,5 +1,7 @@
 //! `[session]`: keys that are worth the name, and times that fit together.
 
+use std::ops::RangeInclusive;
+
 use super::Context;
 use super::{secret, store};
 use crate::config::raw::report::{Wrong, printable};
@@ -9,6 +11,7 @@ use crate::config::session_key;
 use crate::config::settings::{LimitSettings, SessionSettings};
 
 const LARGEST_COOKIES: (&str, &str) = ("4KiB", "64KiB");
+const CACHE: RangeInclusive<u32> = 16..=100_000_000;
 
 /// `[session]`.
 pub(super) fn session(root: &Table<'_>, limits: &LimitSettings, context: &Context<'_>) -> SessionSettings {
@@ -44,6 +47,7 @@ pub(super) fn session(root: &Table<'_>, limits: &LimitSettings, context: &Contex
         flow_lifetime: table.duration("flow_lifetime", "10m", ("1s", "1h")),
         refresh_ahead: Some(table.duration("refresh_ahead", "1m", ("1s", "1h"))).filter(|_| table.has("refresh_ahead")),
         refresh_grace: table.duration("refresh_grace", "1m", ("0s", "10m")),
+        cache: table.whole("cache", CACHE).and_then(|count| usize::try_from(count).ok()).unwrap_or(8192),
     }
 }
 

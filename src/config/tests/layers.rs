@@ -96,7 +96,7 @@ b.yaml:3:3: error: session.lifetme: `lifetme` is no key of [session]
 3 |   lifetme: ***
   |   ^^^^^^^
   = did you mean `lifetime`?
-  = allowed here: cookie_name, flow_lifetime, idle, keys, lifetime, max_cookie_bytes, refresh_ahead, refresh_grace, store
+  = allowed here: cache, cookie_name, flow_lifetime, idle, keys, lifetime, max_cookie_bytes, refresh_ahead, refresh_grace, store
 
 c.json:2:21: error: log.level: `inof` is no level
   |

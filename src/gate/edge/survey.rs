@@ -94,6 +94,10 @@ impl<'h> Survey<'h> {
                 if name.as_str() == "x-request-id" {
                     self.request_id = Some(value);
                 }
+                if self.doomed.is_empty() {
+                    // A proxy in front sends several at once, whoever else sends any.
+                    self.doomed.reserve(8);
+                }
                 self.doomed.push(name.clone());
             }
             _ => {}
@@ -117,6 +121,11 @@ impl<'h> Survey<'h> {
             return Err(Malformed::close("the request's Content-Length is not a plain number"));
         }
         Ok(())
+    }
+
+    /// Whether the body says how long it is.
+    pub(super) const fn has_length(&self) -> bool {
+        self.length.is_some()
     }
 
     /// Whether this is a WebSocket handshake. Every other upgrade is dropped: none passes a gateway unseen (RFC 9110, section 7.8).

@@ -63,11 +63,14 @@ pub fn admit_told(parts: &mut Parts, told: &Told, peer: &Peer, rules: &EdgeRules
     };
     let in_advance = survey.signs.ask_in_advance();
     let takes_trailers = survey.takes_trailers;
+    let has_length = survey.has_length();
     let cleaning = survey.into_cleaning();
     cleaning.apply(&mut parts.headers);
     // They say something about the question, not about the request.
     parts.headers.remove(HOST);
-    parts.headers.remove(CONTENT_LENGTH);
+    if has_length {
+        parts.headers.remove(CONTENT_LENGTH);
+    }
     parts.method = told.method.clone();
     parts.uri = Uri::from(target);
     parts.version = Version::HTTP_11;

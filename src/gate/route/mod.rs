@@ -13,6 +13,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use http::Method;
 
 use crate::config::settings::{CsrfCheck, PathAllowances, PathPattern, RouteSettings, SignedOut};
@@ -106,7 +107,8 @@ pub enum Lookup<'t> {
 #[derive(Debug, Default)]
 pub struct RouteTable {
     routes: Vec<Arc<Route>>,
-    hosts: HashMap<Box<str>, Tree>,
+    /// Its keys are the config's, so the hash need not withstand whoever chooses what is looked up.
+    hosts: HashMap<Box<str>, Tree, RandomState>,
     any_host: Tree,
 }
 
@@ -176,7 +178,7 @@ impl RouteTable {
 /// The paths of one host, segment by segment.
 #[derive(Debug, Default)]
 struct Tree {
-    children: HashMap<Box<str>, Self>,
+    children: HashMap<Box<str>, Self, RandomState>,
     exact: Slot,
     below: Slot,
 }

@@ -82,6 +82,7 @@ pub(super) fn settings() -> SessionSettings {
         flow_lifetime: Duration::from_mins(10),
         refresh_ahead: None,
         refresh_grace: Duration::from_mins(1),
+        cache: 8192,
     }
 }
 
