@@ -15,8 +15,9 @@ use crate::endpoint::site::Site;
 use crate::provider::{Provider, ProviderFault};
 use crate::session::model::Session;
 use crate::session::refresh::flight::Turn;
+use crate::session::refresh::home::Home;
 use crate::session::refresh::refreshes::{Refreshes, Taken};
-use crate::session::stored::{self, Chance, Keeper, Place};
+use crate::session::stored::{Chance, Lodging, Place};
 use crate::token::grant::{Fetched, Grant};
 
 /// How often somebody else may be faster.
@@ -27,24 +28,24 @@ pub struct Borrower {
     refreshes: Arc<Refreshes>,
     provider: Arc<Provider>,
     clock: Clock,
-    keeper: Option<Keeper>,
+    lodging: Lodging,
     session: Arc<Session>,
     carried: u32,
 }
 
 impl Borrower {
-    /// A borrower for `session`, which a cookie with the text of version `carried` led to, or the key to its `place`.
+    /// A borrower for `session`, which a cookie with the text of version `carried` led to, or the key that its `place` tells.
     pub fn new(
         site: &Site,
         provider: &Arc<Provider>,
         (session, carried): (&Arc<Session>, u32),
-        place: Option<Place<'_>>,
+        place: Place<'_>,
     ) -> Self {
         Self {
             refreshes: Arc::clone(&site.refreshes),
             provider: Arc::clone(provider),
             clock: site.clock.clone(),
-            keeper: place.map(Place::keeper),
+            lodging: site.lodging(place),
             session: Arc::clone(session),
             carried,
         }
@@ -77,15 +78,16 @@ impl Borrower {
         turn: Turn,
         grant: &(impl Fn(SecretString) -> Grant + Send),
     ) -> Option<Result<Fetched, ProviderFault>> {
-        let Some(keeper) = &self.keeper else { return Some(self.ask(turn, grant).await) };
-        match keeper.chance(turn.session().version).await {
+        let lodging = self.lodging.of(&turn);
+        match lodging.chance(turn.session()).await {
+            Ok(Chance::Alone) => Some(self.ask(turn, &lodging, grant).await),
             Ok(Chance::Yours(hold)) => {
-                let outcome = Box::pin(hold.during(self.ask(turn, grant))).await;
+                let outcome = Box::pin(hold.during(self.ask(turn, &lodging, grant))).await;
                 hold.release().await;
                 Some(outcome)
             }
-            Ok(Chance::Newer(newest)) => {
-                turn.landed(newest);
+            Ok(Chance::Newer(newest, ticket)) => {
+                turn.landed(newest, Home::store(&ticket));
                 None
             }
             Ok(Chance::Over) => {
@@ -99,7 +101,12 @@ impl Borrower {
         }
     }
 
-    async fn ask(&self, turn: Turn, grant: &(impl Fn(SecretString) -> Grant + Send)) -> Result<Fetched, ProviderFault> {
+    async fn ask(
+        &self,
+        turn: Turn,
+        lodging: &Lodging,
+        grant: &(impl Fn(SecretString) -> Grant + Send),
+    ) -> Result<Fetched, ProviderFault> {
         let session = Arc::clone(turn.session());
         let Some(token) = session.tokens.refresh_token.clone() else {
             turn.unchanged();
@@ -112,7 +119,7 @@ impl Borrower {
             Some(replaced) => {
                 let mut newest = Session { version: session.version.saturating_add(1), ..Session::clone(&session) };
                 newest.tokens.refresh_token = Some(replaced.to_owned());
-                stored::land(self.keeper.as_ref(), turn, &Arc::new(newest), &self.clock).await;
+                lodging.land(turn, &Arc::new(newest), &self.clock).await;
             }
         }
         outcome

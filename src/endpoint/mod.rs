@@ -12,6 +12,7 @@ pub mod login;
 pub mod logout;
 pub mod me;
 pub mod origin;
+pub mod outgrown;
 pub mod pace;
 pub mod refresh;
 pub mod refreshing;

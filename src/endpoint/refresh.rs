@@ -2,8 +2,11 @@
 //!
 //! 1. Only a page of this site may ask, like for a sign-out; what can't tell where it comes from is no browser.
 //! 2. However often it is asked, one refresh is under way for a session, and who asks with a cookie from before it gets what it brought.
-//! 3. The new cookie comes with the answer, unless the session lives in a store. A provider that can't be asked costs nobody the session.
+//! 3. The new cookie comes with the answer, unless the session lives in a store and the browser has its key. A provider that can't be
+//!    asked costs nobody the session.
 //! 4. No token is in the answer.
+
+use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -14,6 +17,7 @@ use crate::endpoint::fault::{internal, store_away};
 use crate::endpoint::form;
 use crate::endpoint::login::given;
 use crate::endpoint::origin::{Source, source};
+use crate::endpoint::outgrown::renewed_cookies;
 use crate::endpoint::refreshing::{Outcome, refresh_now};
 use crate::endpoint::site::{Carried, Site};
 use crate::http::body::Body;
@@ -21,6 +25,7 @@ use crate::http::visit::{Caller, Visit};
 use crate::page::answer::json as json_answer;
 use crate::page::{self, Explanation};
 use crate::session::model::Session;
+use crate::session::refresh::home::Home;
 use crate::session::stored::Place;
 
 /// Seconds after which another try makes sense.
@@ -41,20 +46,24 @@ pub async fn refresh(site: &Site, visit: &Visit, parts: &Parts, body: &[u8]) -> 
     let (session, ticket) = match site.carried(visit, &parts.headers) {
         Carried::Nothing => return page::unauthorized(visit, &login),
         Carried::Unknown => return store_away(visit),
-        Carried::Text(session) => (session, None),
+        Carried::Text(session) => (stand_in(site, session), None),
         Carried::Key(session, ticket) => (session, Some(ticket)),
     };
     let host = visit.site.host();
-    let place = ticket.as_ref().zip(site.stored.as_ref()).map(|(ticket, stored)| Place { stored, ticket, host });
-    match refresh_now(site, &session, place).await {
-        Outcome::Refreshed(newest) if place.is_some() => tell(site, visit, &newest, &return_to.location(&visit.site)),
+    match refresh_now(site, &session, Place { host, ticket: ticket.as_ref() }).await {
         Outcome::Refreshed(newest) => {
             let now = site.clock.now();
-            let used = Session { used: now, ..(*newest).clone() };
-            match site.sessions.write(&used, &parts.headers, host, now) {
+            let cookies = match ticket {
+                Some(_) => Ok(Vec::new()),
+                None => renewed_cookies(site, &newest, &parts.headers, host, now),
+            };
+            // Writing the text into cookies notes its use; in a store that is noted elsewhere.
+            let is_used = ticket.is_none() && site.refreshes.home(&newest) == Home::Browser;
+            let used = if is_used { now } else { newest.used };
+            match cookies {
                 Ok(cookies) => {
-                    let told = tell(site, visit, &used, &return_to.location(&visit.site));
-                    page::with_cookies(told, cookies)
+                    let told = Session { used, ..Session::clone(&newest) };
+                    page::with_cookies(tell(site, visit, &told, &return_to.location(&visit.site)), cookies)
                 }
                 Err(cause) => internal(visit, "a session can't be written", &cause),
             }
@@ -72,6 +81,13 @@ pub async fn refresh(site: &Site, visit: &Visit, parts: &Parts, body: &[u8]) -> 
         ),
         Outcome::Unavailable => unavailable(visit),
     }
+}
+
+/// The newest text, where the browser can't get it: else whoever comes with an older one would be told of it for ever and never get a
+/// newer one.
+fn stand_in(site: &Site, session: Arc<Session>) -> Arc<Session> {
+    let newest = site.refreshes.newest(&session, session.version, site.clock.now());
+    newest.filter(|newest| site.refreshes.home(newest) == Home::Nowhere).unwrap_or(session)
 }
 
 /// The provider that would give a new token can't be asked: 503 now, and the session stays.

@@ -6,6 +6,7 @@
 //! 3. What a provider grants to a session that was ended meanwhile is given back.
 //! 4. A session that lives in a store is refreshed by one gateway at a time, and what came of it is written before anybody uses it. If the
 //!    store goes away just then, it is used here, and written when the store is back.
+//! 5. A session that outgrows its cookies moves into the store, where there is one, and the browser gets the key to it in their place.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +17,10 @@ use crate::provider::{Provider, RefreshFault, Refreshed};
 use crate::session::ended::{EndedSessions, Mark};
 use crate::session::model::{Session, Tokens};
 use crate::session::refresh::flight::{Flight, Turn};
+use crate::session::refresh::home::Home;
 use crate::session::refresh::refreshes::{Boarding, Forced, Look};
 use crate::session::refresh::schedule::is_over;
-use crate::session::stored::{self, Chance, Keeper, Place};
+use crate::session::stored::{Chance, Lodging, Place};
 
 /// The longest that a request waits for a refresh.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -47,15 +49,12 @@ pub enum Outcome {
     Over,
 }
 
-/// How `session` stands, which a cookie with the text of version `carried` led to, or with the key to its `place`; starts its refresh
-/// when one is due. `None` when it is over.
-pub fn settle(
-    site: &Site,
-    session: &Arc<Session>,
-    carried: u32,
-    place: Option<Place<'_>>,
-    now: Timestamp,
-) -> Option<Settled> {
+/// How `session` stands, which a cookie with the text of version `carried` led to, or with the key that its `place` tells; starts its
+/// refresh when one is due. `None` when it is over.
+pub fn settle(site: &Site, session: &Arc<Session>, carried: u32, place: Place<'_>, now: Timestamp) -> Option<Settled> {
+    if let Some(ticket) = place.ticket.filter(|ticket| ticket.is_moved()) {
+        site.refreshes.note_key(session, ticket, now);
+    }
     let standing = match site.refreshes.look(session, carried, now) {
         Look::Over => return None,
         Look::Use(standing) => standing,
@@ -67,7 +66,7 @@ pub fn settle(
 }
 
 /// Has `session` refreshed though it is not due, where it lives, and waits for it.
-pub async fn refresh_now(site: &Site, session: &Arc<Session>, place: Option<Place<'_>>) -> Outcome {
+pub async fn refresh_now(site: &Site, session: &Arc<Session>, place: Place<'_>) -> Outcome {
     if session.tokens.refresh_token.is_none() {
         return Outcome::Impossible;
     }
@@ -89,7 +88,7 @@ pub async fn refresh_now(site: &Site, session: &Arc<Session>, place: Option<Plac
 }
 
 /// Starts a refresh that nobody makes yet. Gives what to wait for.
-fn depart(site: &Site, boarding: Boarding, place: Option<Place<'_>>) -> Option<Flight> {
+fn depart(site: &Site, boarding: Boarding, place: Place<'_>) -> Option<Flight> {
     let (turn, flight) = match boarding {
         Boarding::UnderWay(flight) => return Some(flight),
         Boarding::Yours(turn, flight) => (turn, flight),
@@ -100,7 +99,7 @@ fn depart(site: &Site, boarding: Boarding, place: Option<Place<'_>>) -> Option<F
         provider: Arc::clone(&offer.provider),
         clock: site.clock.clone(),
         ended: site.ended.clone(),
-        keeper: place.map(Place::keeper),
+        lodging: site.lodging(place).of(&turn),
     };
     site.office.start(crew.fly(turn));
     Some(flight)
@@ -111,19 +110,18 @@ struct Crew {
     provider: Arc<Provider>,
     clock: Clock,
     ended: EndedSessions,
-    /// Of a session that lives in a store.
-    keeper: Option<Keeper>,
+    lodging: Lodging,
 }
 
 impl Crew {
     async fn fly(self, mut turn: Turn) {
-        let Some(keeper) = &self.keeper else { return self.ask(turn).await };
-        match keeper.chance(turn.session().version).await {
+        match self.lodging.chance(turn.session()).await {
+            Ok(Chance::Alone) => self.ask(turn).await,
             Ok(Chance::Yours(hold)) => {
                 Box::pin(hold.during(self.ask(turn))).await;
                 hold.release().await;
             }
-            Ok(Chance::Newer(newest)) => turn.landed(newest),
+            Ok(Chance::Newer(newest, ticket)) => turn.landed(newest, Home::store(&ticket)),
             Ok(Chance::Over) => turn.refused(),
             Err(fault) => {
                 let principal = turn.session().principal.id();
@@ -146,16 +144,16 @@ impl Crew {
             }
             Ok(refreshed) => {
                 let newest = Arc::new(renewed(&session, refreshed, self.clock.now()));
-                if !stored::land(self.keeper.as_ref(), turn, &newest, &self.clock).await {
+                if !self.lodging.land(turn, &newest, &self.clock).await {
                     self.give_back(&newest.tokens).await;
                 }
             }
             Err(RefreshFault::Later { held, .. }) => turn.failed(self.clock.now(), held.map(|held| *held)),
             Err(RefreshFault::Over { .. } | RefreshFault::Untrusted(_)) => {
-                if let Some(keeper) = &self.keeper {
+                if self.lodging.is_stored() {
                     // The refresh token was nobody else's to use, so the session is over wherever it is known.
                     self.ended.end(Mark::on_session(&session.id), self.clock.now());
-                    keeper.remove();
+                    self.lodging.remove();
                 }
                 turn.refused();
             }

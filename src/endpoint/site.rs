@@ -20,7 +20,7 @@ use crate::session::flow::FlowCookies;
 use crate::session::key_desk::KeyDesk;
 use crate::session::model::{Lifetimes, Session};
 use crate::session::refresh::refreshes::{NOT_IN_THE_BROWSER, Refreshes};
-use crate::session::stored::{Peek, StoredSessions};
+use crate::session::stored::{Lodging, Peek, Place, StoredSessions};
 use crate::session::ticket::Ticket;
 use crate::token::signer::Signer;
 
@@ -226,10 +226,22 @@ impl Site {
         }
     }
 
+    /// Where a session lives that was found at `place`, while its tokens change.
+    pub fn lodging(&self, place: Place<'_>) -> Lodging {
+        Lodging::new(&self.sessions, self.stored.as_ref(), place)
+    }
+
     /// Ends the one session that the visitor's cookies hold, also while the store in which it lives is away.
     pub fn end_session(&self, visit: &Visit, headers: &HeaderMap) {
         match self.sessions.read(headers, visit.site.host(), self.clock.now()) {
-            Reading::Open(opened) => self.ended.end(Mark::on_session(&opened.session.id), self.clock.now()),
+            Reading::Open(opened) => {
+                let id = opened.session.id;
+                self.ended.end(Mark::on_session(&id), self.clock.now());
+                // These may be the cookies from before it moved, and another gateway the one that moved it.
+                if let (Some(stored), Ok(ticket)) = (&self.stored, Ticket::of_moved(id)) {
+                    stored.remove(&ticket);
+                }
+            }
             Reading::Stored(opened) => {
                 self.ended.end(Mark::on_session(opened.ticket.id()), self.clock.now());
                 if let Some(stored) = &self.stored {

@@ -143,10 +143,9 @@ impl Recognised {
         Self { at_hand: self.at_hand.clone(), ..newer }
     }
 
-    /// Where its session lives, if that is a store.
-    pub(super) fn place<'a>(&'a self, site: &'a Site, host: &'a str) -> Option<Place<'a>> {
-        let (at_hand, stored) = (self.at_hand()?, site.stored.as_ref()?);
-        Some(Place { stored, ticket: at_hand.ticket(), host })
+    /// Where its session was found, at the site with this host.
+    pub(super) fn place<'a>(&'a self, host: &'a str) -> Place<'a> {
+        Place { host, ticket: self.at_hand().map(AtHand::ticket) }
     }
 
     /// Whoever a bearer token speaks for. Nothing is ever renewed for them.
@@ -330,7 +329,9 @@ pub fn recognise(
         Reading::Open(opened) => {
             let (session, reseal) = (Arc::new(opened.session), opened.reseal.then_some(now));
             let carried = session.version;
-            let Some(settled) = settle(site, &session, carried, None, now) else { return Credential::Over.into() };
+            let Some(settled) = settle(site, &session, carried, Place { host, ticket: None }, now) else {
+                return Credential::Over.into();
+            };
             if !site.admits(&settled.session, now) {
                 return Credential::Broken(Broken::Ended).into();
             }
@@ -378,8 +379,8 @@ fn from_store(
     if !site.admits(kept.session(), now) {
         return Credential::Broken(Broken::Ended).into();
     }
-    let place = Place { stored, ticket: &ticket, host };
-    let Some(settled) = settle(site, kept.session(), NOT_IN_THE_BROWSER, Some(place), now) else {
+    let place = Place { host, ticket: Some(&ticket) };
+    let Some(settled) = settle(site, kept.session(), NOT_IN_THE_BROWSER, place, now) else {
         return Credential::Over.into();
     };
     let flight = settled.flight.clone();
@@ -401,7 +402,7 @@ fn look_again(
 ) -> Recognition {
     let (epoch, asked) = (site.refreshes.epoch(), site.ended.epoch());
     let Some((session, carried)) = known.carried() else { return Credential::Session(known).into() };
-    let Some(settled) = settle(site, session, carried, known.place(site, host), now) else {
+    let Some(settled) = settle(site, session, carried, known.place(host), now) else {
         return Credential::Over.into();
     };
     let flight = settled.flight.clone();

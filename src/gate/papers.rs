@@ -262,7 +262,7 @@ async fn fetch(
     let offer = site.offer(provider).ok_or(NoPapers::Nobody)?;
     let key = grant.key(provider, &plan.name, whose);
     let borrower = who.filter(|_| matches!(wanted, Wanted::Resource(_))).and_then(|who| {
-        let place = who.place(site, passage.admitted.visit.site.host());
+        let place = who.place(passage.admitted.visit.site.host());
         Some(Borrower::new(site, &offer.provider, who.carried()?, place))
     });
     let (vault, provider) = (gate.plan.vault.clone(), Arc::clone(&offer.provider));

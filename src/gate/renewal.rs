@@ -1,7 +1,8 @@
 //! What a refresh means for one request: whether it waits for it, the cookie on its answer, and the one more try after an upstream's 401.
 //!
 //! 1. A request waits only when the access token is over. When an earlier try has failed, only one whose upstream needs the token does.
-//! 2. A cookie is written with the newest text of the session, or not at all. Of a session in a store only the key is in the cookie.
+//! 2. A cookie is written with the newest text of the session, or not at all. Of a session in a store only the key is in the cookie, which
+//!    takes the place of the text when the session outgrows its cookies.
 //! 3. What an upstream refused with a 401 it has not done, so it may be sent once more, if all of it is at hand.
 
 use std::rc::Rc;
@@ -17,6 +18,7 @@ use super::pass::Passage;
 use super::plan::Plan;
 use super::route::Route;
 use crate::base::clock::Timestamp;
+use crate::endpoint::outgrown::renewed_cookies;
 use crate::endpoint::refreshing::{Outcome, Settled, refresh_now};
 use crate::endpoint::site::Site;
 use crate::session::model::Session;
@@ -97,8 +99,7 @@ impl Renewal {
             }
         }
         who.renew_at.set(now.after(site.lifetimes.renew_after()));
-        let session = Session { used: now, ..(*newest).clone() };
-        site.sessions.write(&session, &self.cookies, host, now).unwrap_or_else(|error| {
+        renewed_cookies(site, &newest, &self.cookies, host, now).unwrap_or_else(|error| {
             tracing::warn!(principal = who.principal_id(), %error, "a session could not be renewed; it ends at its idle time");
             Vec::new()
         })
@@ -120,7 +121,7 @@ pub fn may_try_again(gate: &Gate, passage: &Passage<'_>) -> bool {
 /// may not pass any more.
 pub async fn with_new_tokens<'a>(gate: &Gate, passage: &Passage<'a>, method: &Method) -> Option<Passage<'a>> {
     let (site, who) = (&gate.plan.site, passage.who.as_ref()?);
-    let place = who.place(site, passage.admitted.visit.site.host());
+    let place = who.place(passage.admitted.visit.site.host());
     let Outcome::Refreshed(session) = refresh_now(site, who.carried()?.0, place).await else { return None };
     let now = site.clock.now();
     if !site.admits(&session, now) {

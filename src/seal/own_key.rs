@@ -1,4 +1,5 @@
-//! A key of one record's own: drawn at random, held by one browser's cookie alone, never by the place where the record lies.
+//! A key of one record's own: drawn at random or derived from what was, held by one browser's cookie alone, never by the place where the
+//! record lies.
 
 use std::fmt;
 
@@ -29,6 +30,21 @@ impl OwnKey {
     /// The key of this secret.
     pub fn from_secret(secret: [u8; SECRET_LEN]) -> Self {
         Self { secret: Zeroizing::new(secret) }
+    }
+
+    /// The key that whoever knows `root` can come to, and nobody else: for a record that is found by what a browser had before. `root` is
+    /// drawn at random and as secret as the key is to be.
+    ///
+    /// # Errors
+    /// When the cryptographic library refuses, which it does only when it is out of memory.
+    pub fn derived(root: &[u8; 16]) -> Result<Self, SealError> {
+        let mut secret = [0; SECRET_LEN];
+        let extracted = Salt::new(HKDF_SHA256, b"portcullis derived own key 1").extract(root);
+        extracted
+            .expand(&[b"own key"], HKDF_SHA256)
+            .and_then(|okm| okm.fill(&mut secret))
+            .map_err(|_| SealError::Library)?;
+        Ok(Self::from_secret(secret))
     }
 
     /// Its secret.
@@ -88,6 +104,15 @@ mod tests {
             forged[index] ^= 1;
             assert!(key.open(Purpose::Record, &[b"name", b"host"], &forged).is_none(), "byte {index}");
         }
+    }
+
+    #[test]
+    fn a_derived_key_is_the_same_for_who_knows_its_root_and_tells_nothing_of_it() {
+        let key = OwnKey::derived(&[7; 16]).unwrap();
+        assert_eq!(key, OwnKey::derived(&[7; 16]).unwrap());
+        assert_ne!(key, OwnKey::derived(&[8; 16]).unwrap());
+        assert_ne!(key.secret(), aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &[7; 16]).as_ref());
+        assert_ne!(key.name().unwrap(), *key.secret());
     }
 
     #[test]

@@ -201,6 +201,16 @@ impl SessionCookies {
         self.put(&plain, headers, site_host, life, |bytes| self.too_large(session, bytes))
     }
 
+    /// Whether `session` is small enough for its cookies. One that is by a few bytes may not be when it is written, since its time of last
+    /// use is another then.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn fits(&self, session: &Session) -> Result<(), SessionTooLarge> {
+        let plain = encode::encode(session).map_err(|NotEncodable| self.too_large(session, encode::MAX_UNFOLDED))?;
+        self.count_for(plain.len()).map(drop).map_err(|bytes| self.too_large(session, bytes))
+    }
+
     /// The `Set-Cookie` values that put the key to a stored session into the browser that sent `headers`. They stay for as long as the
     /// session may last at the most: when it ends is told by the session itself.
     ///
@@ -227,12 +237,8 @@ impl SessionCookies {
         life: Duration,
         too_large: impl Fn(usize) -> SessionTooLarge,
     ) -> Result<Vec<HeaderValue>, WriteError> {
-        let room = set_cookie::room(self.names.chunk(MAX_CHUNKS).len());
-        let length = ((plain.len() + OVERHEAD) * 4).div_ceil(3);
-        let names_length = |count: usize| -> usize { (0..count).map(|index| self.names.chunk(index).len() + 1).sum() };
-        let bytes_of = |count: usize| names_length(count) + chunks::prefix(count).len() + length;
-        let count = chunks::count_for(length, room).filter(|&count| bytes_of(count) <= self.limit);
-        let count = count.ok_or_else(|| too_large(bytes_of(length.div_ceil(room.max(1)))))?;
+        let room = self.room();
+        let count = self.count_for(plain.len()).map_err(too_large)?;
 
         let sealed = self.keyring.seal(Purpose::Session, &self.context(site_host, &[count_byte(count)]), plain)?;
         let text = chunks::prefix(count) + &URL_SAFE_NO_PAD.encode(sealed);
@@ -242,6 +248,21 @@ impl SessionCookies {
         }
         cookies.extend(self.clear_from(count, headers));
         Ok(cookies)
+    }
+
+    /// How many bytes of a value each cookie takes.
+    fn room(&self) -> usize {
+        set_cookie::room(self.names.chunk(MAX_CHUNKS).len())
+    }
+
+    /// How many cookies that many bytes take when they are sealed, or how many bytes there would be if that is too much.
+    fn count_for(&self, plain: usize) -> Result<usize, usize> {
+        let room = self.room();
+        let length = ((plain + OVERHEAD) * 4).div_ceil(3);
+        let names_length = |count: usize| -> usize { (0..count).map(|index| self.names.chunk(index).len() + 1).sum() };
+        let bytes_of = |count: usize| names_length(count) + chunks::prefix(count).len() + length;
+        let count = chunks::count_for(length, room).filter(|&count| bytes_of(count) <= self.limit);
+        count.ok_or_else(|| bytes_of(length.div_ceil(room.max(1))))
     }
 
     /// The `Set-Cookie` values that clear every cookie of a session that the browser sent.

@@ -9,7 +9,7 @@ use crate::scene::{Scene, at, cookies};
 use crate::support::parts::{Part, are_there};
 
 /// So many letters that can't be made smaller.
-fn noise(seed: u64, length: usize) -> String {
+pub(crate) fn noise(seed: u64, length: usize) -> String {
     let mut state = seed;
     (0..length)
         .map(|_| {
@@ -50,7 +50,7 @@ fn with_fat_tokens(count: usize, lines: &[&str]) -> Scene {
 }
 
 /// Every kind of store that is on this machine.
-fn in_each_store(test: &str, check: impl Fn(&str)) {
+pub(crate) fn in_each_store(test: &str, check: impl Fn(&str)) {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     check(&format!("sqlite:{}", folder.path().join("s.db").display()));
     if are_there(test, &[Part::Redis]) {

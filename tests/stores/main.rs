@@ -19,6 +19,7 @@ mod everywhere;
 mod large;
 mod load;
 mod outage;
+mod outgrown;
 mod postgres;
 mod redis;
 mod refresh;

@@ -155,7 +155,7 @@ fn cli(port: u16, tls: Option<&Tls>, command: &[&str]) -> String {
 }
 
 /// Waits until `is_so`.
-pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let tick = Duration::from_millis(50);
     for _ in 0..600 {
         if is_so() {

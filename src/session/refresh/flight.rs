@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::home::Home;
 use super::refreshes::Refreshes;
 use crate::base::clock::Timestamp;
 use crate::session::model::{Granted, Session};
@@ -37,7 +38,8 @@ impl Flight {
 pub struct Turn {
     pub(super) refreshes: Arc<Refreshes>,
     pub(super) session: Arc<Session>,
-    pub(super) held: Option<Granted>,
+    pub(super) home: Home,
+    pub(super) held: Option<Box<Granted>>,
     pub(super) is_forced: bool,
     pub(super) now: Timestamp,
     /// Dropped with the turn, which is how those who wait hear of the end.
@@ -51,16 +53,26 @@ impl Turn {
         &self.session
     }
 
-    /// What the provider gave at an earlier try that could not be verified then. The refresh token of the session was used up for it,
-    /// so it must not be sent again.
-    pub const fn take_held(&mut self) -> Option<Granted> {
-        self.held.take()
+    /// Where it is kept; of one whose text stands in a browser's cookies, or whose key was not asked for here, that is the browser.
+    pub const fn home(&self) -> &Home {
+        &self.home
     }
 
-    /// It went well: `newest` takes the session's place.
-    pub fn landed(mut self, newest: Arc<Session>) {
+    /// Where it is noted what became of it.
+    pub const fn refreshes(&self) -> &Arc<Refreshes> {
+        &self.refreshes
+    }
+
+    /// What the provider gave at an earlier try that could not be verified then. The refresh token of the session was used up for it,
+    /// so it must not be sent again.
+    pub fn take_held(&mut self) -> Option<Granted> {
+        self.held.take().map(|held| *held)
+    }
+
+    /// It went well: `newest`, which is kept at `home`, takes the session's place.
+    pub fn landed(mut self, newest: Arc<Session>, home: Home) {
         self.is_told = true;
-        self.refreshes.note_landed(newest, self.is_forced);
+        self.refreshes.note_landed(newest, home, self.is_forced);
     }
 
     /// The provider says that there is nothing to refresh any more, or its answer is about somebody else: the session is over.
@@ -84,7 +96,8 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         if !self.is_told {
-            self.refreshes.note_failed(&self.session, self.now, self.held.take());
+            let held = self.take_held();
+            self.refreshes.note_failed(&self.session, self.now, held);
         }
         // What became of it is noted before those who wait are told.
         self.refreshes.clear_flight(&self.session.id);

@@ -5,8 +5,10 @@
 //! was refreshed, until the browser has shown it and requests that were under way are over. Calls to providers are made elsewhere.
 
 pub mod flight;
+pub mod home;
 pub mod refreshes;
 pub mod schedule;
+mod track;
 
 #[cfg(test)]
 mod tests;

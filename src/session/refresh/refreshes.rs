@@ -18,9 +18,12 @@ use moka::sync::Cache;
 use tokio::sync::watch;
 
 use super::flight::{Flight, Turn};
+use super::home::Home;
 use super::schedule::{Due, Schedule, is_over};
+use super::track::{Failure, State, Track};
 use crate::base::clock::Timestamp;
 use crate::session::model::{Granted, Session};
+use crate::session::ticket::Ticket;
 
 /// The version that the browser has of a session that lives in a store: it has none that could be old.
 pub const NOT_IN_THE_BROWSER: u32 = u32::MAX;
@@ -30,6 +33,8 @@ const WEIGHT: u64 = 64 * 1024 * 1024;
 const GLANCE: Duration = Duration::from_secs(2);
 /// The first and the longest pause after a refresh that failed.
 const PAUSE: (u64, u64) = (1, 30);
+/// Sessions that are remembered so that the log tells of each once.
+const TOLD: u64 = 10_000;
 
 type Id = [u8; 16];
 
@@ -41,6 +46,8 @@ pub struct Refreshes {
     tracks: Cache<Id, Arc<Track>>,
     desk: Mutex<Desk>,
     epoch: AtomicU64,
+    /// Sessions whose operators were told that they are too large.
+    told: Cache<Id, ()>,
 }
 
 /// What is changed by one at a time.
@@ -49,29 +56,6 @@ struct Desk {
     flights: HashMap<Id, watch::Receiver<()>>,
     /// When browsers showed newest texts: the oldest first.
     shown: VecDeque<(Timestamp, Id, u32)>,
-}
-
-/// What is known of one session.
-#[derive(Clone, Debug, Default)]
-struct Track {
-    /// The newest text.
-    newest: Option<Arc<Session>>,
-    /// When a browser showed it.
-    shown: Option<Timestamp>,
-    /// Texts of lower versions are no sessions any more.
-    least: u32,
-    /// The provider refused to refresh the text of this version: until a newer one is shown, the session is over.
-    refused: Option<u32>,
-    failure: Option<Failure>,
-}
-
-#[derive(Clone, Debug)]
-struct Failure {
-    /// Of the text whose refresh failed.
-    version: u32,
-    tries: u32,
-    until: Timestamp,
-    held: Option<Granted>,
 }
 
 /// What is to be known of a session before it is used.
@@ -130,22 +114,17 @@ pub enum Taken {
     Over,
 }
 
-enum State {
-    Over,
-    /// The text that counts, when it is another than the caller's.
-    Current(Option<Arc<Session>>),
-}
-
 impl Refreshes {
     /// An empty memory. No session lives longer than `lifetime`; an older text is served for `grace` after the browser has shown the newest.
     pub fn new(schedule: Schedule, grace: Duration, lifetime: Duration) -> Arc<Self> {
         let tracks = Cache::builder()
             .max_capacity(WEIGHT)
-            .weigher(|_, track: &Arc<Track>| weight(track))
+            .weigher(|_, track: &Arc<Track>| track.weight())
             .eviction_policy(EvictionPolicy::lru())
             .time_to_live(lifetime)
             .build();
-        Arc::new(Self { schedule, grace, tracks, desk: Mutex::default(), epoch: AtomicU64::new(0) })
+        let told = Cache::builder().max_capacity(TOLD).time_to_live(lifetime).build();
+        Arc::new(Self { schedule, grace, tracks, desk: Mutex::default(), epoch: AtomicU64::new(0), told })
     }
 
     /// Grows when a refresh lands that was not due: who has looked at this epoch need not look before its time.
@@ -162,9 +141,9 @@ impl Refreshes {
     pub fn look(self: &Arc<Self>, session: &Arc<Session>, carried: u32, now: Timestamp) -> Look {
         let track = self.tracks.get(&session.id);
         if let Some(track) = &track {
-            self.note_shown(track, session, carried, now);
+            self.note_shown(track, session, carried, Home::Browser, now);
         } else if carried > 0 {
-            self.note_shown(&Track::default(), session, carried, now);
+            self.note_shown(&Track::default(), session, carried, Home::Browser, now);
         }
         let State::Current(newer) = self.state(track.as_deref(), session, carried, now) else { return Look::Over };
         let current = newer.as_ref().unwrap_or(session);
@@ -176,6 +155,13 @@ impl Refreshes {
             return Look::Use(Standing { look_again, newer, boarding: None });
         }
         self.board(session, carried, now)
+    }
+
+    /// A browser shows the key to a session that outgrew its cookies, which the store has as `session`: cookies from before need not be
+    /// served for much longer.
+    pub fn note_key(&self, session: &Arc<Session>, ticket: &Ticket, now: Timestamp) {
+        let track = self.tracks.get(&session.id).unwrap_or_default();
+        self.note_shown(&track, session, session.version, Home::store(ticket), now);
     }
 
     /// The refresh of a session that is due, or what has become of it since.
@@ -196,7 +182,7 @@ impl Refreshes {
         }
         let pause = failure.map(|failure| failure.until).filter(|until| now < *until);
         if let (Some(_), None) = (due, pause) {
-            let (turn, flight) = self.turn(&mut desk, &current, failure, now, false);
+            let (turn, flight) = self.turn(&mut desk, &current, track.as_deref(), now, false);
             return Look::Use(Standing { newer, look_again: soon, boarding: Some(Boarding::Yours(turn, flight)) });
         }
         let at = pause.or_else(|| self.schedule.due(&current).map(|due| due.at));
@@ -222,7 +208,7 @@ impl Refreshes {
         if failure.is_some_and(|failure| now < failure.until) {
             return Forced::TooSoon;
         }
-        let (turn, flight) = self.turn(&mut desk, session, failure, now, true);
+        let (turn, flight) = self.turn(&mut desk, session, track.as_deref(), now, true);
         Forced::Boarding(Boarding::Yours(turn, flight))
     }
 
@@ -239,7 +225,7 @@ impl Refreshes {
         if failure.is_some_and(|failure| failure.version == current.version && failure.held.is_some()) {
             return Taken::Later;
         }
-        Taken::Yours(self.turn(&mut desk, current, None, now, true).0)
+        Taken::Yours(self.turn(&mut desk, current, track.as_deref(), now, true).0)
     }
 
     /// The text of the session that counts now: `session` itself, or a newer one. `None` when it is over.
@@ -251,6 +237,34 @@ impl Refreshes {
         }
     }
 
+    /// Where `session`, the newest text that is known here, is kept.
+    pub fn home(&self, session: &Session) -> Home {
+        self.tracks.get(&session.id).map_or(Home::Browser, |track| track.home(session))
+    }
+
+    /// Whether no newer text of the session is known here.
+    pub fn is_newest(&self, session: &Session) -> bool {
+        let track = self.tracks.get(&session.id);
+        track.and_then(|track| track.newest.clone()).is_none_or(|newest| newest.version <= session.version)
+    }
+
+    /// What was kept in this process alone is in the store by now, which has it, or what another gateway made of it, as `session`.
+    pub fn note_moved(&self, session: &Arc<Session>, ticket: &Ticket) {
+        let _desk = self.desk();
+        let old = self.tracks.get(&session.id).as_deref().cloned().unwrap_or_default();
+        if old.newest.as_ref().is_some_and(|newest| newest.version > session.version) || session.version < old.least {
+            return;
+        }
+        let (newest, home) = (Some(Arc::clone(session)), Home::store(ticket));
+        self.tracks.insert(session.id, Arc::new(Track { newest, home, shown: None, ..old }));
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether the log is to tell of this session's size: once.
+    pub fn tells_size(&self, id: &Id) -> bool {
+        self.told.entry(*id).or_insert(()).is_fresh()
+    }
+
     /// Whether a refresh of the session is under way here.
     pub fn is_under_way(&self, id: &Id) -> bool {
         self.desk().flights.contains_key(id)
@@ -260,16 +274,19 @@ impl Refreshes {
         self: &Arc<Self>,
         desk: &mut Desk,
         session: &Arc<Session>,
-        failure: Option<&Failure>,
+        track: Option<&Track>,
         now: Timestamp,
         is_forced: bool,
     ) -> (Turn, Flight) {
         let (ended, waiting) = watch::channel(());
         desk.flights.insert(session.id, waiting.clone());
-        let held = failure.and_then(|failure| failure.held.clone());
+        let failure = track.and_then(|track| track.failure.as_ref());
+        let failure = failure.filter(|failure| failure.version == session.version);
+        let held = failure.and_then(|failure| failure.held.clone()).map(Box::new);
         let turn = Turn {
             refreshes: Arc::clone(self),
             session: Arc::clone(session),
+            home: track.map_or(Home::Browser, |track| track.home(session)),
             held,
             is_forced,
             now,
@@ -279,24 +296,13 @@ impl Refreshes {
         (turn, Flight::new(waiting, failure.is_none()))
     }
 
-    /// What becomes of a text of version `carried`, for which the caller has `session`.
-    fn state(&self, track: Option<&Track>, session: &Arc<Session>, carried: u32, now: Timestamp) -> State {
-        let Some(track) = track else { return State::Current(None) };
-        if carried < track.least {
-            return State::Over;
-        }
-        let Some(newest) = &track.newest else {
-            let is_refused = track.refused.is_some_and(|refused| carried <= refused);
-            return if is_refused { State::Over } else { State::Current(None) };
-        };
-        if carried < newest.version && track.shown.is_some_and(|shown| now >= shown.after(self.grace)) {
-            return State::Over;
-        }
-        State::Current((newest.version > session.version).then(|| Arc::clone(newest)))
+    /// See [`Track::state`].
+    fn state(&self, track: Option<&Track>, session: &Session, carried: u32, now: Timestamp) -> State {
+        track.map_or(State::Current(None), |track| track.state(session, carried, now, self.grace))
     }
 
     /// A browser shows a text: of the newest that is noted, and a newer one than was known here takes its place.
-    fn note_shown(&self, track: &Track, session: &Arc<Session>, carried: u32, now: Timestamp) {
+    fn note_shown(&self, track: &Track, session: &Arc<Session>, carried: u32, home: Home, now: Timestamp) {
         if session.version != carried || carried < track.least || track.refused >= Some(carried) {
             return;
         }
@@ -322,14 +328,14 @@ impl Refreshes {
         }
         let old = latest.as_deref().unwrap_or(track);
         let failure = old.failure.clone().filter(|failure| failure.version == carried);
-        let shown =
-            Track { newest: Some(Arc::clone(session)), shown: Some(now), least: old.least, refused: None, failure };
+        let newest = Some(Arc::clone(session));
+        let shown = Track { newest, home, shown: Some(now), least: old.least, refused: None, failure };
         self.tracks.insert(session.id, Arc::new(shown));
         desk.shown.push_back((now, session.id, carried));
         self.tidy(&mut desk, now);
     }
 
-    pub(super) fn note_landed(&self, newest: Arc<Session>, is_forced: bool) {
+    pub(super) fn note_landed(&self, newest: Arc<Session>, home: Home, is_forced: bool) {
         let mut desk = self.desk();
         let id = newest.id;
         let old = self.tracks.get(&id);
@@ -338,7 +344,7 @@ impl Refreshes {
             _ => old.least,
         });
         let now = newest.obtained;
-        self.tracks.insert(id, Arc::new(Track { newest: Some(newest), least, ..Track::default() }));
+        self.tracks.insert(id, Arc::new(Track { newest: Some(newest), home, least, ..Track::default() }));
         self.tidy(&mut desk, now);
         drop(desk);
         if is_forced {
@@ -405,17 +411,4 @@ impl Refreshes {
 fn after_all(current: &Session, carried: u32, now: Timestamp, due: Option<Timestamp>) -> Timestamp {
     let due = due.unwrap_or(Timestamp::from_seconds(u64::MAX));
     if carried < current.version { due.min(now.after(GLANCE)) } else { due }
-}
-
-/// About how many bytes a track takes.
-fn weight(track: &Track) -> u32 {
-    let session = track.newest.as_ref().map_or(0, |newest| {
-        let tokens = &newest.tokens;
-        let tokens = [&tokens.access_token, &tokens.refresh_token, &tokens.id_token];
-        let tokens: usize = tokens.into_iter().flatten().map(String::len).sum();
-        let who = &newest.principal;
-        let names: usize = who.groups.iter().chain(&who.roles).map(|name| name.len() + size_of::<String>()).sum();
-        1024 + tokens + names + who.claims.len() * 128
-    });
-    u32::try_from(128 + session).unwrap_or(u32::MAX)
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use super::super::model::{Granted, Session};
 use super::super::tests::sample;
+use super::super::ticket::Ticket;
 use super::flight::Turn;
-use super::refreshes::{Boarding, Forced, Look, Refreshes, Standing, Taken};
+use super::home::Home;
+use super::refreshes::{Boarding, Forced, Look, NOT_IN_THE_BROWSER, Refreshes, Standing, Taken};
 use super::schedule::Schedule;
 use crate::base::clock::Timestamp;
 
@@ -62,7 +64,7 @@ fn a_session_is_left_alone_until_it_is_due_and_then_one_caller_makes_the_refresh
     assert!(refreshes.is_under_way(&first.id));
     let other = Arc::new(Session { id: [8; 16], ..(*first).clone() });
     assert!(matches!(look(&refreshes, &other, 90).unwrap().boarding, Some(Boarding::Yours(..))));
-    turn.landed(text(1, 80));
+    turn.landed(text(1, 80), Home::Browser);
     assert!(!refreshes.is_under_way(&first.id));
     assert_eq!(newer(&refreshes, &first, 81), Some(1));
 }
@@ -77,7 +79,7 @@ async fn those_who_wait_hear_of_the_end_after_what_came_of_it_is_known() {
     assert!(!flight.clone().landed(Duration::from_millis(20)).await, "it has not ended yet");
     let waiting = tokio::spawn(flight.landed(Duration::from_secs(10)));
     tokio::task::yield_now().await;
-    turn.landed(text(1, 100));
+    turn.landed(text(1, 100), Home::Browser);
     assert!(waiting.await.unwrap());
     assert_eq!(newer(&refreshes, &first, 100), Some(1));
 }
@@ -85,7 +87,7 @@ async fn those_who_wait_hear_of_the_end_after_what_came_of_it_is_known() {
 #[test]
 fn an_older_text_is_served_until_the_browser_has_shown_the_newest_and_the_grace_is_over() {
     let (refreshes, first, second) = (refreshes(), text(0, 0), text(1, 80));
-    board(&refreshes, &first, 80).landed(Arc::clone(&second));
+    board(&refreshes, &first, 80).landed(Arc::clone(&second), Home::Browser);
     // The browser may never have got the answer: hours later the old text still leads to the newest.
     assert_eq!(newer(&refreshes, &first, 170), Some(1));
     assert_eq!(newer(&refreshes, &second, 100), Some(1));
@@ -103,13 +105,13 @@ fn an_older_text_is_served_until_the_browser_has_shown_the_newest_and_the_grace_
 #[test]
 fn an_older_text_leads_to_the_newest_over_several_refreshes() {
     let (refreshes, first) = (refreshes(), text(0, 0));
-    board(&refreshes, &first, 80).landed(text(1, 80));
+    board(&refreshes, &first, 80).landed(text(1, 80), Home::Browser);
     let Look::Use(standing) = refreshes.look(&text(1, 80), 0, at(160)) else { panic!("over") };
     let Some(Boarding::Yours(turn, _)) = standing.boarding else {
         panic!("the newest is due, whoever brings the old one")
     };
     assert_eq!(turn.session().version, 1, "the newest refresh token is used");
-    turn.landed(text(2, 160));
+    turn.landed(text(2, 160), Home::Browser);
     assert_eq!(newer(&refreshes, &first, 161), Some(2));
     assert_eq!(newer(&refreshes, &text(1, 80), 161), Some(2));
 }
@@ -162,7 +164,7 @@ fn a_failure_is_followed_by_growing_pauses_in_which_the_session_goes_on() {
         panic!("no turn")
     };
     assert!(!flight.is_first());
-    turn.landed(text(1, now));
+    turn.landed(text(1, now), Home::Browser);
     assert!(board(&refreshes, &text(1, now), now + 80).take_held().is_none());
 }
 
@@ -194,7 +196,7 @@ fn a_forced_refresh_is_single_too_and_tells_every_worker() {
     let epoch = refreshes.epoch();
     let Forced::Boarding(Boarding::Yours(turn, _)) = refreshes.force(&first, at(5)) else { panic!("no turn") };
     assert!(matches!(refreshes.force(&first, at(5)), Forced::Boarding(Boarding::UnderWay(_))));
-    turn.landed(text(1, 5));
+    turn.landed(text(1, 5), Home::Browser);
     assert!(refreshes.epoch() > epoch);
     let Forced::Newer(found) = refreshes.force(&first, at(6)) else { panic!("the refresh was made already") };
     assert_eq!(found.version, 1);
@@ -210,7 +212,7 @@ fn what_is_remembered_is_bounded() {
         session.tokens.access_token = Some("a".repeat(60_000));
         let session = Arc::new(session);
         let landed = Session { version: 1, obtained: at(80), ..(*session).clone() };
-        board(&refreshes, &session, 80).landed(Arc::new(landed));
+        board(&refreshes, &session, 80).landed(Arc::new(landed), Home::Browser);
     }
     assert!(refreshes.remembered() < 1_200, "{}", refreshes.remembered());
     assert!(refreshes.remembered() > 200, "{}", refreshes.remembered());
@@ -225,7 +227,7 @@ fn whoever_uses_the_refresh_token_for_something_else_has_the_same_turn() {
     turn.unchanged();
     assert_eq!(newer(&refreshes, &first, 2), Some(0), "nothing is known of it but what was");
     let Taken::Yours(turn) = refreshes.take(&first, 0, at(2)) else { panic!("it was given back") };
-    turn.landed(text(1, 0));
+    turn.landed(text(1, 0), Home::Browser);
     let Taken::Yours(turn) = refreshes.take(&first, 0, at(3)) else { panic!("it was given back") };
     assert_eq!(turn.session().version, 1, "the refresh token that came back is the one to use");
     turn.refused();
@@ -234,4 +236,61 @@ fn whoever_uses_the_refresh_token_for_something_else_has_the_same_turn() {
     let second = Arc::new(Session { id: [8; 16], ..(*text(0, 0)).clone() });
     board(&refreshes, &second, 80).failed(at(80), Some(granted()));
     assert!(matches!(refreshes.take(&second, 0, at(200)), Taken::Later));
+}
+
+fn key() -> Ticket {
+    Ticket::of_moved(text(0, 0).id).unwrap()
+}
+
+#[test]
+fn what_outgrew_its_cookies_is_found_by_those_from_before_until_the_grace_after_its_key_is_over() {
+    let (refreshes, first, key) = (refreshes(), text(0, 0), key());
+    board(&refreshes, &first, 80).landed(text(1, 80), Home::store(&key));
+    // Whoever comes with the text from before has the newest one refreshed where it lives.
+    let Look::Use(standing) = refreshes.look(&first, 0, at(160)) else { panic!("over") };
+    let newest = standing.newer.unwrap();
+    assert_eq!((newest.version, refreshes.home(&newest)), (1, Home::store(&key)));
+    let Some(Boarding::Yours(turn, _)) = standing.boarding else { panic!("the newest is due") };
+    assert_eq!(turn.home(), &Home::store(&key));
+    turn.landed(text(2, 160), Home::store(&key));
+    // A key that leads to less than is known here shows nothing; one that leads to the newest begins the grace.
+    refreshes.note_key(&text(1, 80), &key, at(161));
+    assert_eq!(newer(&refreshes, &first, 161 + GRACE), Some(2));
+    refreshes.note_key(&text(2, 160), &key, at(161 + GRACE));
+    assert_eq!(newer(&refreshes, &first, 161 + 2 * GRACE - 1), Some(2));
+    assert_eq!(newer(&refreshes, &first, 161 + 2 * GRACE), None);
+    let Look::Use(standing) = refreshes.look(&text(2, 160), NOT_IN_THE_BROWSER, at(161 + 2 * GRACE)) else {
+        panic!("whoever has the key goes on")
+    };
+    assert!(standing.newer.is_none());
+}
+
+#[test]
+fn a_gateway_that_is_shown_a_key_alone_has_older_cookies_end_after_the_grace() {
+    let (refreshes, first, key) = (refreshes(), text(0, 0), key());
+    refreshes.note_key(&text(1, 80), &key, at(81));
+    assert_eq!(newer(&refreshes, &first, 82), Some(1));
+    assert_eq!(refreshes.home(&text(1, 80)), Home::store(&key));
+    assert_eq!(newer(&refreshes, &first, 81 + GRACE), None);
+    // Over and over again it is no news, so the grace does not begin anew.
+    refreshes.note_key(&text(1, 80), &key, at(100));
+    assert_eq!(newer(&refreshes, &first, 81 + GRACE), None);
+}
+
+#[test]
+fn what_no_store_took_yet_has_a_home_once_one_did_unless_something_newer_came() {
+    let (refreshes, first, key) = (refreshes(), text(0, 0), key());
+    board(&refreshes, &first, 80).landed(text(1, 80), Home::Nowhere);
+    assert!(refreshes.is_newest(&text(1, 80)) && !refreshes.is_newest(&first));
+    assert_eq!(refreshes.home(&text(1, 80)), Home::Nowhere);
+    let epoch = refreshes.epoch();
+    refreshes.note_moved(&text(1, 80), &key);
+    assert!(refreshes.epoch() > epoch, "workers look again");
+    assert_eq!(refreshes.home(&text(1, 80)), Home::store(&key));
+    let Look::Use(standing) = refreshes.look(&first, 0, at(160)) else { panic!("over") };
+    let Some(Boarding::Yours(turn, _)) = standing.boarding else { panic!("due") };
+    turn.landed(text(2, 160), Home::Browser);
+    refreshes.note_moved(&text(1, 80), &key);
+    assert_eq!((newer(&refreshes, &first, 161), refreshes.home(&text(2, 160))), (Some(2), Home::Browser));
+    assert!(refreshes.tells_size(&first.id) && !refreshes.tells_size(&first.id), "the log tells of it once");
 }

@@ -5,8 +5,6 @@
 //! 2. Nobody refreshes without it. While the store is away nobody does at all: a provider that sees a refresh token twice may end the
 //!    whole sign-in (RFC 9700, section 4.14.2).
 //! 3. Who has the lock looks at the record once more before asking, since another gateway may just have written it.
-//! 4. What came of it is written before anybody uses it. If the store goes away just then, it is used here, and written when the store is
-//!    back: what was there before may be worth nothing any more.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,9 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{KeepFault, Replaced, StoredSessions};
-use crate::base::clock::Clock;
 use crate::session::model::Session;
-use crate::session::refresh::flight::Turn;
 use crate::session::store::{Lock, RecordKey, StoreFault};
 use crate::session::ticket::Ticket;
 
@@ -30,26 +26,9 @@ const PAUSE: Duration = Duration::from_millis(150);
 /// The longest that another gateway is waited for.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// The first and the longest pause between two tries to write what a store did not take.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
-/// How long such tries go on: by then nobody has the tokens that were refreshed.
-const KEPT_IN_MIND: Duration = Duration::from_hours(1);
-
-/// Where a session lives.
-#[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
-    /// The sessions of the store.
-    pub stored: &'a StoredSessions,
-    /// The key to this one.
-    pub ticket: &'a Ticket,
-    /// The host of its site.
-    pub host: &'a str,
-}
-
 /// Keeps a session in its place while it is refreshed.
 #[derive(Clone, Debug)]
-pub struct Keeper {
+pub(super) struct Keeper {
     stored: StoredSessions,
     ticket: Ticket,
     host: String,
@@ -60,8 +39,10 @@ pub struct Keeper {
 pub enum Chance {
     /// The caller, and nobody else for now.
     Yours(Hold),
-    /// Nobody: another gateway has, and this is what came of it.
-    Newer(Arc<Session>),
+    /// The caller, and nobody keeps others from it: the session is in a browser's cookies, and there is no store or it is away.
+    Alone,
+    /// Nobody: another gateway has, and this is what came of it, in the store under this key.
+    Newer(Arc<Session>, Ticket),
     /// Nobody: the session is over.
     Over,
 }
@@ -73,48 +54,80 @@ pub struct Hold {
     lock: Lock,
 }
 
-impl Place<'_> {
-    /// Somebody to keep the session there.
-    pub fn keeper(self) -> Keeper {
-        Keeper { stored: self.stored.clone(), ticket: self.ticket.clone(), host: self.host.to_owned() }
-    }
+/// What it means that the store has no record.
+#[derive(Clone, Copy, Debug)]
+enum Absent {
+    IsOver,
+    NeverMoved,
+}
+
+fn taken() -> StoreFault {
+    StoreFault::away("another gateway has been at the same session for too long")
 }
 
 impl Keeper {
+    /// Keeps the session of `ticket` at the site with this host.
+    pub(super) fn new(stored: &StoredSessions, ticket: Ticket, host: &str) -> Self {
+        Self { stored: stored.clone(), ticket, host: host.to_owned() }
+    }
+
     /// Who is to refresh the session, of which the caller has the text of `version`. Waits while another gateway does.
     ///
     /// # Errors
     /// When the store gives no answer, or another gateway takes too long.
-    pub async fn chance(&self, version: u32) -> Result<Chance, StoreFault> {
+    pub(super) async fn chance(&self, version: u32) -> Result<Chance, StoreFault> {
+        let chance = self.wait_for_chance(version, Absent::IsOver).await?;
+        chance.ok_or_else(taken)
+    }
+
+    /// As [`Self::chance`], of a session in a browser's cookies: others may have moved it here, and if the store does not tell, they have not.
+    ///
+    /// # Errors
+    /// When another gateway takes too long.
+    pub(super) async fn chance_of_text(&self, version: u32) -> Result<Chance, StoreFault> {
+        match self.wait_for_chance(version, Absent::NeverMoved).await {
+            Ok(chance) => chance.ok_or_else(taken),
+            Err(_) => Ok(Chance::Alone),
+        }
+    }
+
+    /// `None` when another gateway takes too long.
+    async fn wait_for_chance(&self, version: u32, absent: Absent) -> Result<Option<Chance>, StoreFault> {
         let store = self.stored.store();
         let name = RecordKey::of("refresh", &[self.ticket.record().bytes()]);
         let until = Instant::now() + PATIENCE;
         loop {
             let lock = store.try_lock(&name, LIFE).await?;
             let hold = lock.map(|lock| Hold { stored: self.stored.clone(), lock });
-            let looked = self.look(version).await;
+            let looked = self.look(version, absent).await;
             if let Some(hold) = hold {
                 if matches!(looked, Ok(None)) {
-                    return Ok(Chance::Yours(hold));
+                    return Ok(Some(Chance::Yours(hold)));
                 }
                 hold.release().await;
             }
             if let Some(chance) = looked? {
-                return Ok(chance);
+                return Ok(Some(chance));
             }
             if Instant::now() >= until {
-                return Err(StoreFault::away("another gateway has been at the same session for too long"));
+                return Ok(None);
             }
             tokio::time::sleep(PAUSE).await;
         }
     }
 
     /// What others made of the text of `version`; `None` when it is still the newest.
-    async fn look(&self, version: u32) -> Result<Option<Chance>, StoreFault> {
-        Ok(match self.stored.reread(&self.ticket, &self.host).await? {
-            None => Some(Chance::Over),
-            Some(kept) if kept.session().version > version => Some(Chance::Newer(Arc::clone(kept.session()))),
-            Some(_) => None,
+    async fn look(&self, version: u32, absent: Absent) -> Result<Option<Chance>, StoreFault> {
+        let found = match absent {
+            Absent::IsOver => self.stored.reread(&self.ticket, &self.host).await?,
+            Absent::NeverMoved => self.stored.find_moved(&self.ticket, &self.host).await?,
+        };
+        Ok(match found {
+            None if matches!(absent, Absent::IsOver) => Some(Chance::Over),
+            Some(kept) if kept.session().version > version => {
+                Some(Chance::Newer(Arc::clone(kept.session()), self.ticket.clone()))
+            }
+            None | Some(_) => None,
         })
     }
 
@@ -122,12 +135,30 @@ impl Keeper {
     ///
     /// # Errors
     /// When it can't be written.
-    pub async fn keep(&self, session: &Session) -> Result<Replaced, KeepFault> {
+    pub(super) async fn keep(&self, session: &Session) -> Result<Replaced, KeepFault> {
         self.stored.replace(&self.ticket, &self.host, session).await
     }
 
+    /// Puts a session that outgrew its cookies into the store.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub(super) async fn take_in(&self, session: &Arc<Session>) -> Result<Replaced, KeepFault> {
+        self.stored.take_in(&self.ticket, &self.host, session).await
+    }
+
+    /// Whether the session can still be used.
+    pub(super) fn lives(&self, session: &Session) -> bool {
+        self.stored.lives(session)
+    }
+
+    /// What leads to it.
+    pub(super) const fn ticket(&self) -> &Ticket {
+        &self.ticket
+    }
+
     /// Takes a session that is over out of the store. Whoever calls this has marked it as ended.
-    pub fn remove(&self) {
+    pub(super) fn remove(&self) {
         self.stored.remove(&self.ticket);
     }
 }
@@ -153,49 +184,13 @@ impl Hold {
     }
 }
 
-/// Ends `turn` with `newest`, which is in its place by then, of a session that lives in a store. Where the store can't take it now, those
-/// of this gateway have it at once, and this goes on until the store does. False when the session was ended meanwhile: then nobody has
-/// `newest`.
-pub async fn land(keeper: Option<&Keeper>, turn: Turn, newest: &Arc<Session>, clock: &Clock) -> bool {
-    let Some(keeper) = keeper else {
-        turn.landed(Arc::clone(newest));
-        return true;
-    };
-    match keeper.keep(newest).await {
-        Ok(Replaced::Written(kept) | Replaced::Newer(kept)) => turn.landed(Arc::clone(kept.session())),
-        Ok(Replaced::Over) => {
-            turn.refused();
-            return false;
-        }
-        Err(fault) => {
-            tracing::warn!(error = %fault, "new tokens of a session are written when its store is back");
-            turn.landed(Arc::clone(newest));
-            keep_later(keeper, newest, clock).await;
-        }
-    }
-    true
-}
-
-/// Tries again to write what a store did not take, for as long as anybody may want it. One that was ended meanwhile is not there to be
-/// written over.
-async fn keep_later(keeper: &Keeper, newest: &Session, clock: &Clock) {
-    let mut pause = FIRST_PAUSE;
-    while clock.now() < newest.used.after(KEPT_IN_MIND) {
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
-        if keeper.keep(newest).await.is_ok() {
-            return;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::{Desk, HOST, session};
     use super::*;
 
     fn place<'a>(stored: &'a StoredSessions, ticket: &'a Ticket) -> Keeper {
-        Place { stored, ticket, host: HOST }.keeper()
+        Keeper::new(stored, ticket.clone(), HOST)
     }
 
     #[tokio::test]
@@ -215,7 +210,7 @@ mod tests {
             })
             .await;
         assert!(matches!(kept, Replaced::Written(_)));
-        let Chance::Newer(found) = waiting.await.unwrap() else { panic!("it refreshes once more") };
+        let Chance::Newer(found, _) = waiting.await.unwrap() else { panic!("it refreshes once more") };
         assert_eq!(found.version, 2);
         hold.release().await;
         let Chance::Yours(_) = here.chance(2).await.unwrap() else { panic!("it was given back") };

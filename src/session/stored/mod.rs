@@ -9,6 +9,7 @@
 
 mod alone;
 mod kept;
+mod lodging;
 mod outbox;
 mod watch;
 
@@ -16,8 +17,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-pub use self::alone::{Chance, Hold, Keeper, Place, land};
+pub use self::alone::{Chance, Hold};
 pub use self::kept::Kept;
+pub use self::lodging::{Lodging, Place, tell_of_size};
 pub use self::watch::watch;
 
 use self::kept::{KeptSessions, Verdict};
@@ -200,6 +202,23 @@ impl StoredSessions {
     /// # Errors
     /// When the store gives no answer.
     pub async fn reread(&self, ticket: &Ticket, host: &str) -> Result<Option<Arc<Kept>>, StoreFault> {
+        let found = self.read(ticket, host).await?;
+        if found.is_none() {
+            self.note(ticket, Verdict::Gone);
+        }
+        Ok(found)
+    }
+
+    /// As [`Self::reread`], of a session that is in a browser's cookies and may have moved. That it has not says nothing of a moment later,
+    /// when the browser may come with the key to it.
+    ///
+    /// # Errors
+    /// When the store gives no answer.
+    async fn find_moved(&self, ticket: &Ticket, host: &str) -> Result<Option<Arc<Kept>>, StoreFault> {
+        self.read(ticket, host).await
+    }
+
+    async fn read(&self, ticket: &Ticket, host: &str) -> Result<Option<Arc<Kept>>, StoreFault> {
         if self.inner.kept.is_removed(ticket.record()) {
             return Ok(None);
         }
@@ -240,7 +259,6 @@ impl StoredSessions {
         });
         let Some(lost) = lost else {
             self.forget(ticket.record());
-            self.note(ticket, Verdict::Gone);
             return Ok(None);
         };
         match Box::pin(self.write(ticket, host, lost.session(), Expected::Absent)).await {
@@ -265,6 +283,32 @@ impl StoredSessions {
         let kept = written.ok_or_else(|| StoreFault::away("it has a record that nobody can have written"))?;
         self.keep(&ticket, kept);
         Ok(ticket)
+    }
+
+    /// Puts a session that outgrew its cookies into the store, or in the place of an older text that somebody put there before.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    async fn take_in(&self, ticket: &Ticket, host: &str, session: &Arc<Session>) -> Result<Replaced, KeepFault> {
+        let is_over = || self.inner.ended.holds(session) || self.inner.kept.is_removed(ticket.record());
+        if is_over() {
+            return Ok(Replaced::Over);
+        }
+        let Some(kept) = self.write(ticket, host, session, Expected::Absent).await? else {
+            return self.replace(ticket, host, session).await;
+        };
+        let kept = self.keep(ticket, kept);
+        // Whoever ended it meanwhile may have found nothing here to take away.
+        if is_over() {
+            self.remove(ticket);
+            return Ok(Replaced::Over);
+        }
+        Ok(Replaced::Written(kept))
+    }
+
+    /// Whether the session can still be used.
+    fn lives(&self, session: &Session) -> bool {
+        self.inner.lifetimes.is_alive(session, self.now()) && !self.inner.ended.holds(session)
     }
 
     /// Puts a newer text of a session in the place of the one before, for every gateway. Times of use that others noted meanwhile stay.

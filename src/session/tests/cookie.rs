@@ -280,7 +280,10 @@ fn all_cookies_together_keep_to_the_limit() {
     let mut written = 0;
     for bytes in (1_000..12_000).step_by(250) {
         let mut browser = Browser::default();
-        let Ok(answer) = cookies.write(&large(bytes), &HeaderMap::new(), HOST, NOW) else { continue };
+        let session = large(bytes);
+        let written_at_all = cookies.write(&session, &HeaderMap::new(), HOST, NOW);
+        assert_eq!(cookies.fits(&session).is_ok(), written_at_all.is_ok(), "{bytes}");
+        let Ok(answer) = written_at_all else { continue };
         written += 1;
         browser.take(&answer);
         let total: usize = browser.jar.iter().map(|(name, value)| name.len() + 1 + value.len()).sum();
