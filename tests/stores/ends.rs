@@ -22,7 +22,7 @@ fn now() -> u64 {
 }
 
 /// Claims of a logout token that is right in every way.
-fn claims(scene: &Scene, jti: &str, about: &Value) -> Map<String, Value> {
+pub(crate) fn claims(scene: &Scene, jti: &str, about: &Value) -> Map<String, Value> {
     let mut claims = json!({
         "iss": scene.provider.issuer(),
         "aud": CLIENT_ID,
@@ -36,13 +36,13 @@ fn claims(scene: &Scene, jti: &str, about: &Value) -> Map<String, Value> {
     all.clone()
 }
 
-fn token(scene: &Scene, claims: &Map<String, Value>, faults: Vec<IdTokenFault>) -> String {
+pub(crate) fn token(scene: &Scene, claims: &Map<String, Value>, faults: Vec<IdTokenFault>) -> String {
     let control = scene.provider.control();
     control.logout_token(Some("logout+jwt"), claims, faults, CLIENT_SECRET).expect("a token can be made")
 }
 
 /// The provider tells one gateway, as its balancer may have it.
-fn tell(scene: &Scene, gateway: usize, token: &str) -> Response {
+pub(crate) fn tell(scene: &Scene, gateway: usize, token: &str) -> Response {
     let host = SITE.split_once("://").expect("it has a scheme").1;
     let request = scene.gateways[gateway].client().named(host).request("POST", "/.auth/backchannel-logout/corp");
     request.form(&[("logout_token".to_owned(), token.to_owned())]).send()

@@ -5,6 +5,7 @@ use std::time::Duration;
 use portcullis::demo::provider::{Endpoint, Lifetimes, ProviderOptions, RefreshTokens, Transport};
 use serde_json::json;
 
+use crate::ends;
 use crate::large::{in_each_store, noise};
 use crate::redis::{Redis, until};
 use crate::scene::{SESSION, SITE, Scene, at, cookies};
@@ -241,6 +242,36 @@ fn a_sign_out_with_the_old_cookies_ends_what_moved_and_closes_what_it_has_open()
         until("what it has open is closed", || socket.ask("and now?").is_err());
     }
     until("its record is gone", || records() == 0);
+}
+
+#[test]
+fn a_logout_token_ends_what_moved_by_the_providers_session_and_by_the_person() {
+    if !are_there("stores::logout_token_ends_what_moved", &[Part::Redis]) {
+        return;
+    }
+    let redis = Redis::start();
+    let scene = scene(2, &[&for_large_ones(&format!("redis://127.0.0.1:{}", redis.port()))]);
+    for (jti, about) in [("1", json!({ "sid": "doras" })), ("2", json!({ "sub": "dora" }))] {
+        scene.put_person("dora", json!({ "sub": "dora", "groups": ["staff"], "one": noise(1, 4_000) }));
+        // Who signs in after a mark on a person is dated after it, so the two follow each other by more than a second.
+        pause(Duration::from_secs(2));
+        scene.provider.control().mint(|_, claims| drop(claims.insert("sid".to_owned(), json!("doras"))));
+        let before = cookies(&scene.signed_in("dora", 0));
+        grows(&scene);
+        let key = set_and_cleared(&ask_for_refresh(&scene, 0, &before)).0.join("; ");
+        scene.provider.control().behave();
+        assert!(is_key(&key), "{key}\n{}", logs(&scene));
+        for gateway in [0, 1] {
+            assert_eq!(get(&scene, gateway, &key).status, 200, "{}", logs(&scene));
+        }
+        let token = ends::token(&scene, &ends::claims(&scene, jti, &about), Vec::new());
+        assert_eq!(ends::tell(&scene, 1, &token).status, 200, "{}", logs(&scene));
+        for cookie in [&key, &before] {
+            for gateway in [1, 0] {
+                until("nobody is signed in", || get(&scene, gateway, cookie).status == 302);
+            }
+        }
+    }
 }
 
 #[test]

@@ -234,6 +234,8 @@ async fn move_later(keeper: &Keeper, newest: &Arc<Session>, refreshes: &Refreshe
 mod tests {
     use std::time::Duration;
 
+    use tokio::task::JoinHandle;
+
     use super::super::tests::{Desk, HOST, session};
     use super::*;
     use crate::session::ended::Mark;
@@ -337,28 +339,48 @@ mod tests {
         assert_eq!(*refreshes.newest(&session(), 1, large.used).unwrap(), *large);
     }
 
-    #[tokio::test]
-    async fn while_the_store_is_away_it_is_used_here_and_no_longer_than_it_is_the_newest() {
-        let desk = Desk::new();
-        desk.break_store();
-        let one = desk.gateway();
-        let refreshes = refreshes();
+    /// What outgrows its cookies while the store is away: used here by then, and on its way.
+    async fn homeless(one: &StoredSessions, refreshes: &Arc<Refreshes>, large: &Arc<Session>) -> JoinHandle<bool> {
+        assert!(matches!(lodging(Some(one)).chance(&session()).await.unwrap(), Chance::Alone));
+        let (lodging, turn, landing) = (lodging(Some(one)), turn(refreshes), Arc::clone(large));
         let clock = Clock::manual(session().used.seconds());
-        assert!(matches!(lodging(Some(&one)).chance(&session()).await.unwrap(), Chance::Alone));
-        let (large, small) = (refreshed(2, true), refreshed(3, false));
-        let landing = tokio::spawn({
-            let (lodging, turn, large, clock) =
-                (lodging(Some(&one)), turn(&refreshes), Arc::clone(&large), clock.clone());
-            async move { lodging.land(turn, &large, &clock).await }
-        });
+        let landing = tokio::spawn(async move { lodging.land(turn, &landing, &clock).await });
         while refreshes.is_newest(&session()) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        assert_eq!(refreshes.home(&large), Home::Nowhere);
+        assert_eq!(refreshes.home(large), Home::Nowhere);
         assert!(!landing.is_finished(), "it is tried again");
-        // The next refresh makes it small again, and nobody goes on trying.
-        assert!(lodging(Some(&one)).land(turn(&refreshes), &small, &clock).await);
+        landing
+    }
+
+    #[tokio::test]
+    async fn what_the_store_does_not_take_is_used_here_and_moves_when_the_store_is_back() {
+        let desk = Desk::new();
+        desk.break_store();
+        let (one, refreshes, large) = (desk.gateway(), refreshes(), refreshed(2, true));
+        let landing = homeless(&one, &refreshes, &large).await;
+        desk.mend_store();
         assert!(landing.await.unwrap());
-        assert_eq!(refreshes.home(&small), Home::Browser);
+        let moved = Ticket::of_moved(session().id).unwrap();
+        assert_eq!(refreshes.home(&large), Home::store(&moved));
+        assert_eq!(**desk.gateway().reread(&moved, HOST).await.unwrap().unwrap().session(), *large);
+    }
+
+    #[tokio::test]
+    async fn nobody_tries_for_longer_than_it_is_the_newest_and_lives() {
+        let desk = Desk::new();
+        desk.break_store();
+        let (one, large) = (desk.gateway(), refreshed(2, true));
+        let outdated = refreshes();
+        let landing = homeless(&one, &outdated, &large).await;
+        let small = refreshed(3, false);
+        let clock = Clock::manual(session().used.seconds());
+        assert!(lodging(Some(&one)).land(turn(&outdated), &small, &clock).await);
+        assert!(landing.await.unwrap());
+        assert_eq!(outdated.home(&small), Home::Browser);
+
+        let landing = homeless(&one, &refreshes(), &large).await;
+        one.inner.ended.end(Mark::on_session(&large.id), large.used);
+        assert!(landing.await.unwrap());
     }
 }

@@ -53,6 +53,11 @@ impl Desk {
         std::fs::create_dir(self.database()).unwrap();
         kept.into()
     }
+
+    /// It is back, and empty.
+    pub(super) fn mend_store(&self) {
+        std::fs::remove_dir(self.database()).unwrap();
+    }
 }
 
 pub(super) fn session() -> Arc<Session> {
