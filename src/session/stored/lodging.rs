@@ -24,6 +24,8 @@ use crate::session::ticket::Ticket;
 /// The first and the longest pause between two tries to write what a store did not take.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// The longest pause for a session that has to move: until it has, other gateways know only of a refresh token that was used.
+const LONGEST_BEFORE_MOVE: Duration = Duration::from_secs(2);
 /// How long such tries go on for a session that is in the store: by then nobody has the tokens that were refreshed.
 const KEPT_IN_MIND: Duration = Duration::from_hours(1);
 
@@ -210,7 +212,7 @@ async fn move_later(keeper: &Keeper, newest: &Arc<Session>, refreshes: &Refreshe
     let mut pause = FIRST_PAUSE;
     loop {
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 2).min(LONGEST_BEFORE_MOVE);
         if !keeper.lives(newest) || !refreshes.is_newest(newest) {
             return;
         }
