@@ -136,7 +136,7 @@ impl Lodging {
                 turn.refused();
                 return false;
             }
-            Err(KeepFault::Store(fault)) => {
+            Err(KeepFault::Store(fault @ (StoreFault::Away { .. } | StoreFault::Slow { .. }))) => {
                 if refreshes.tells_size(&newest.id) {
                     tracing::warn!(
                         principal,
@@ -151,8 +151,16 @@ impl Lodging {
                 turn.landed(Arc::clone(newest), Home::Nowhere);
                 move_later(&keeper, newest, &refreshes).await;
             }
-            Err(fault @ (KeepFault::TooLarge(_) | KeepFault::Seal(_))) => {
-                tracing::error!(principal, error = %fault, "a session outgrew its cookies, and the store can't have it either");
+            Err(fault) => {
+                if refreshes.tells_size(&newest.id) {
+                    tracing::error!(
+                        principal,
+                        error = %fault,
+                        biggest = problem.biggest,
+                        "a session outgrew its cookies, and the store can't have it either; it goes on in this process alone, so ask the \
+                         provider for less"
+                    );
+                }
                 turn.landed(Arc::clone(newest), Home::Nowhere);
             }
         }
@@ -226,8 +234,8 @@ async fn move_later(keeper: &Keeper, newest: &Arc<Session>, refreshes: &Refreshe
                 refreshes.note_moved(kept.session(), keeper.ticket());
                 return;
             }
-            Err(KeepFault::Store(_)) => {}
-            Ok(Replaced::Over) | Err(KeepFault::TooLarge(_) | KeepFault::Seal(_)) => return,
+            Err(KeepFault::Store(StoreFault::Away { .. } | StoreFault::Slow { .. })) => {}
+            Ok(Replaced::Over) | Err(_) => return,
         }
     }
 }
@@ -339,6 +347,18 @@ mod tests {
         assert!(lodging(None).land(turn(&refreshes), &large, &clock).await);
         assert_eq!(refreshes.home(&large), Home::Nowhere);
         assert_eq!(*refreshes.newest(&session(), 1, large.used).unwrap(), *large);
+    }
+
+    #[tokio::test]
+    async fn what_the_store_can_not_have_goes_on_in_this_process_and_nobody_tries_again() {
+        let (desk, refreshes) = (Desk::new(), refreshes());
+        let mut huge = Session::clone(&refreshed(2, true));
+        huge.principal.groups = (0..9_000).map(|_| crate::base::random::token().unwrap()).collect();
+        let clock = Clock::manual(session().used.seconds());
+        let huge = Arc::new(huge);
+        assert!(lodging(Some(&desk.gateway())).land(turn(&refreshes), &huge, &clock).await);
+        assert_eq!(refreshes.home(&huge), Home::Nowhere);
+        assert!(!refreshes.tells_size(&huge.id), "it was told");
     }
 
     /// What outgrows its cookies while the store is away: used here by then, and on its way.
