@@ -142,7 +142,7 @@ impl Permit<'_> {
     /// Adds where the request came from, as we say it, to `set`.
     pub fn forwarding(&self, gate: &Gate, set: &mut HeaderMap) {
         let introduction = gate.introduction(&self.admitted);
-        Added { ready: &[&introduction.forwarding], more: &[] }.set(set);
+        Added { ready: &[&introduction.forwarding], more: &[], hints: None }.set(set);
     }
 
     /// The headers that the upstream must not see as the visitor sent them: what only we may say, and what we say of nobody else. Names

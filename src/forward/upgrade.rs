@@ -21,6 +21,7 @@ use tokio::io::{AsyncWriteExt as _, copy_bidirectional_with_sizes};
 use crate::base::random;
 use crate::base::tally::{Counted, Tally};
 use crate::base::tie::Leash;
+use crate::net::hints::Hints;
 use crate::net::stream::Stream;
 
 /// Bytes kept for each direction of a tunnel.
@@ -41,16 +42,28 @@ impl Hold {
     }
 }
 
-/// The visitor's end of a tunnel that may come.
+/// The visitor's connection: the end of a tunnel that may come, and where hints at the answer go.
 pub struct VisitorSide {
     upgrade: OnUpgrade,
     hold: Option<Hold>,
+    hints: Option<Arc<Hints>>,
 }
 
 impl VisitorSide {
     /// Takes it out of a request.
     pub fn of<B>(request: &mut Request<B>) -> Self {
-        Self { hold: request.extensions_mut().remove::<Hold>(), upgrade: hyper::upgrade::on(request) }
+        let hold = request.extensions_mut().remove::<Hold>();
+        Self { hold, upgrade: hyper::upgrade::on(request), hints: None }
+    }
+
+    /// From here on the visitor can be told early hints.
+    pub fn takes(&mut self, hints: Arc<Hints>) {
+        self.hints = Some(hints);
+    }
+
+    /// Where early hints for the visitor go, if they take any.
+    pub fn hints(&self) -> Option<&Hints> {
+        self.hints.as_deref()
     }
 }
 
@@ -112,7 +125,7 @@ pub fn tunnel(
     let counted = (tally.enter(), under_way);
     drop(tokio::task::spawn_local(async move {
         let _counted = counted;
-        let VisitorSide { upgrade, hold: _hold } = visitor;
+        let VisitorSide { upgrade, hold: _hold, .. } = visitor;
         let (mut upstream, early) = upstream;
         let Ok(visitor) = upgrade.await else { return };
         let mut visitor = TokioIo::new(visitor);

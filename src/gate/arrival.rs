@@ -13,7 +13,7 @@ pub struct Arrival {
     pub parts: Box<Parts>,
     /// Its body as it arrives.
     pub body: Incoming,
-    /// The visitor's connection, should both sides change protocols.
+    /// The visitor's connection, should both sides change protocols, or the upstream give hints.
     pub visitor_side: VisitorSide,
 }
 

@@ -184,7 +184,7 @@ async fn application(
         grpc: grpc.then_some(&gate.plan.edge.protected),
     };
     let (request, more) = dress(parts, body, dressing);
-    let added = Added { ready: &ready, more: &more };
+    let added = Added { ready: &ready, more: &more, hints: visitor_side.hints() };
     debug_assert!(
         added.pairs().all(|(name, _)| !request.headers().contains_key(name)),
         "what the gateway says was not taken from the visitor's headers"

@@ -5,6 +5,7 @@ pub mod client_certificate;
 pub mod connect;
 pub mod dial;
 pub mod executor;
+pub mod hints;
 pub mod http1;
 pub mod inherited;
 pub mod listen;

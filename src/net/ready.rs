@@ -4,6 +4,8 @@ use std::sync::OnceLock;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::hints::Hints;
+
 /// Headers that are the same for many requests.
 #[derive(Clone, Debug, Default)]
 pub struct ReadyHeaders {
@@ -12,7 +14,7 @@ pub struct ReadyHeaders {
     map: OnceLock<Box<HeaderMap>>,
 }
 
-/// What the gateway says in a request besides what the visitor said. No name of it is among the visitor's headers, which the edge has
+/// What goes with a request besides what the visitor said: what the gateway says in it, and where hints at its answer go. No name of it is among the visitor's headers, which the edge has
 /// seen to, so that it need not be looked for there.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Added<'a> {
@@ -20,6 +22,8 @@ pub struct Added<'a> {
     pub ready: &'a [&'a ReadyHeaders],
     /// What is of this request alone.
     pub more: &'a [(HeaderName, HeaderValue)],
+    /// Where the upstream's early hints go; nowhere when absent.
+    pub hints: Option<&'a Hints>,
 }
 
 impl ReadyHeaders {
@@ -104,7 +108,7 @@ mod tests {
     fn both_forms_say_the_same() {
         let ready = ReadyHeaders::new([pair("x-a", "1"), pair("x-b", "2")]);
         let (all, more) = ([&ready], [pair("x-c", "3")]);
-        let added = Added { ready: &all, more: &more };
+        let added = Added { ready: &all, more: &more, hints: None };
         let mut lines = Vec::new();
         added.write(&mut lines);
         assert_eq!(lines, b"x-a: 1\r\nx-b: 2\r\nx-c: 3\r\n");

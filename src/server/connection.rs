@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use h2::Reason;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -118,12 +118,24 @@ pub async fn serve(
 
 async fn serve_http1(desk: Desk, peer: Peer, wire: TokioIo<Wire>, entry: &Entry, http1: &http1::Builder) {
     let facts = Rc::new(peer);
+    let hints = Arc::clone(wire.inner().hints());
     let service = service_fn(|request: Request<Incoming>| {
         entry.progress().enter(Phase::Busy);
-        let arrival = Arrival::from(request);
+        let mut arrival = Arrival::from(request);
+        // Whoever speaks HTTP/1.0 knows of one head alone (RFC 9110, section 15.2).
+        if arrival.parts.version == Version::HTTP_11 {
+            hints.open();
+            arrival.visitor_side.takes(Arc::clone(&hints));
+        }
         let (desk, facts, progress) = (desk.clone(), Rc::clone(&facts), Arc::clone(entry.progress()));
+        let hints = Arc::clone(&hints);
         async move {
             let response = desk.answer(&facts, arrival).await;
+            if hints.are_waiting() {
+                // They came with the answer itself: this is the last moment to write them.
+                tokio::task::yield_now().await;
+            }
+            hints.close();
             Ok::<_, Infallible>(response.map(|body| Watched::new(body, Alone(progress))))
         }
     });

@@ -17,6 +17,7 @@ use super::places::{Place, Share};
 use super::protocols::Opening;
 use super::registry::{Phase, Progress};
 use crate::http::body::{Body, BodyError};
+use crate::net::hints::Hints;
 use crate::net::stream::Stream;
 
 /// The most bytes that a guard misses at once: all but one of a frame's header.
@@ -108,6 +109,8 @@ pub struct Wire {
     progress: Arc<Progress>,
     /// Of HTTP/2, where the first byte on an idle connection begins no request: frames come between requests too.
     guard: Option<Box<Guard>>,
+    /// Of HTTP/1.1: early hints that wait to be written.
+    hints: Arc<Hints>,
     lingering: Option<Box<Lingering>>,
     _seat: (Place, Share),
 }
@@ -126,7 +129,12 @@ impl Wire {
         (progress, guard): (Arc<Progress>, Option<Box<Guard>>),
         seat: (Place, Share),
     ) -> Self {
-        Self { stream, opening, progress, guard, lingering: None, _seat: seat }
+        Self { stream, opening, progress, guard, hints: Arc::default(), lingering: None, _seat: seat }
+    }
+
+    /// Where hints at an answer go that has not begun. They are written when nothing else is.
+    pub const fn hints(&self) -> &Arc<Hints> {
+        &self.hints
     }
 
     /// Does `write` with the stream, and notes whether it has to wait for the peer.
@@ -136,6 +144,11 @@ impl Wire {
         result
     }
 
+    fn write_hints(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let hints = Arc::clone(&self.hints);
+        self.watch(|stream| hints.poll_write(stream.get_mut(), context))
+    }
+
     /// Writes `slices` by `write`, or what the guard has to say in their place.
     fn write(
         &mut self,
@@ -143,6 +156,9 @@ impl Wire {
         slices: &[IoSlice<'_>],
         write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
+        if self.hints.are_begun() {
+            ready!(self.write_hints(context))?;
+        }
         let amended = self.guard.as_ref().and_then(|guard| guard.amended(slices));
         let result = self.watch(|stream| match amended {
             None => write(stream, context),
@@ -263,7 +279,12 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().watch(|stream| stream.poll_flush(context))
+        let this = self.get_mut();
+        // Nothing else is left to write when hyper asks for this.
+        if this.hints.are_waiting() {
+            ready!(this.write_hints(context))?;
+        }
+        this.watch(|stream| stream.poll_flush(context))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

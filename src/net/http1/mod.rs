@@ -31,6 +31,7 @@ use self::answer_head::{AnswerHead, Asked};
 use self::coding::{Coding, Piece};
 use self::request_head::Announced;
 use self::upload::{Upload, UploadFault};
+use super::hints::Hints;
 use super::ready::Added;
 use super::stream::Stream;
 
@@ -142,7 +143,7 @@ impl Connection {
         let mut upload = Upload::new(room, request, framing);
         self.wire.upload.set(Sent::OnItsWay);
         self.informational = 0;
-        let answered = poll_fn(|context| self.poll_answer(&mut upload, asked, context)).await;
+        let answered = poll_fn(|context| self.poll_answer(&mut upload, asked, added.hints, context)).await;
         match answered {
             Ok(head) => {
                 if self.wire.upload.get() == Sent::OnItsWay {
@@ -222,6 +223,7 @@ impl Connection {
         &mut self,
         upload: &mut Upload<B>,
         asked: Asked,
+        hints: Option<&Hints>,
         context: &mut Context<'_>,
     ) -> Poll<Result<AnswerHead, Fault>>
     where
@@ -249,6 +251,9 @@ impl Connection {
                 self.informational += 1;
                 if self.informational > MAX_INFORMATIONAL {
                     return Poll::Ready(Err(Fault::Malformed(Malformed::TOO_MANY_HEADS)));
+                }
+                if let Some(hints) = hints.filter(|_| head.status == StatusCode::EARLY_HINTS) {
+                    hints.tell(&head.headers);
                 }
                 continue;
             }

@@ -3,6 +3,7 @@
 
 mod answers;
 mod answers_broken;
+mod early_hints;
 mod forwarding;
 mod headers;
 mod hosts;
