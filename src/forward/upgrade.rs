@@ -45,14 +45,15 @@ impl Hold {
 /// The visitor's connection: the end of a tunnel that may come, and where hints at the answer go.
 pub struct VisitorSide {
     upgrade: OnUpgrade,
-    hold: Option<Hold>,
+    /// Only WebSockets over HTTP/2 have one.
+    hold: Option<Box<Hold>>,
     hints: Option<Arc<Hints>>,
 }
 
 impl VisitorSide {
     /// Takes it out of a request.
     pub fn of<B>(request: &mut Request<B>) -> Self {
-        let hold = request.extensions_mut().remove::<Hold>();
+        let hold = request.extensions_mut().remove::<Hold>().map(Box::new);
         Self { hold, upgrade: hyper::upgrade::on(request), hints: None }
     }
 

@@ -4,14 +4,10 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
-
-use socket2::SockRef;
 
 use super::Arena;
 use crate::support::answer::{Answer, Ending, pattern};
 use crate::support::client::read_response;
-use crate::support::pause;
 use crate::support::wire::Reader;
 
 const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\nLink: </code.js>; rel=preload\r\n\
