@@ -145,21 +145,24 @@ impl Permit<'_> {
         Added { ready: &[&introduction.forwarding], more: &[], hints: None }.set(set);
     }
 
-    /// The headers that the upstream must not see as the visitor sent them: what only we may say, and what we say of nobody else. Names
-    /// of `set` are left out, since setting them takes the visitor's away.
-    pub fn removed(&self, set: &HeaderMap) -> Vec<&HeaderName> {
+    /// The names of headers that the upstream must not see as the visitor sent them: what only we may say, and what we say of nobody else.
+    /// Names of `set` are left out, since setting them takes the visitor's away.
+    pub fn removed<'p>(&'p self, set: &'p HeaderMap) -> Vec<&'p str> {
         let lost = [(&OURS_ALONE, &self.vouched.authorization), (&WITHOUT_OURS, &self.vouched.cookie)];
         let lost = lost.into_iter().filter_map(|(name, value)| value.is_none().then_some(name));
         let unsaid = self.vouched.upstream.identity.names();
         let all = unsaid.chain(lost).chain(&self.brought).chain(&self.vouched.cleared);
-        // A handful of names of different lengths: looking at the text of each is cheaper than hashing one.
-        let mut removed: Vec<&HeaderName> = Vec::with_capacity(16);
+        // A handful of names, most of different lengths: looking at the text of each is cheaper than hashing one.
+        let mut names: Vec<&str> = Vec::with_capacity(32);
+        names.extend(set.keys().map(HeaderName::as_str));
+        let kept = names.len();
         for name in all {
-            let text = name.as_str();
-            if !set.keys().any(|kept| kept.as_str() == text) && !removed.iter().any(|known| known.as_str() == text) {
-                removed.push(name);
+            let name = name.as_str();
+            if !names.contains(&name) {
+                names.push(name);
             }
         }
-        removed
+        names.drain(..kept);
+        names
     }
 }

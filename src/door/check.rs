@@ -92,7 +92,7 @@ pub fn pass(gate: &Gate, mut permit: Permit<'_>) -> CheckResponse {
     let mut set = std::mem::take(&mut permit.vouched.identity);
     permit.forwarding(gate, &mut set);
     let removed = permit.removed(&set).into_iter().filter(|name| !is_envoys_own(name));
-    let headers_to_remove = removed.map(|name| name.as_str().to_owned()).collect();
+    let headers_to_remove = removed.map(str::to_owned).collect();
     for (name, value) in [(AUTHORIZATION, permit.vouched.authorization), (COOKIE, permit.vouched.cookie)] {
         if let Some(value) = value {
             set.insert(name, value);

@@ -113,7 +113,8 @@ async fn decide(gate: &Gate, peer: &Peer, parts: Box<Parts>, way: Way) -> Respon
 /// What proxies act upon that read our answer by the names of its headers.
 fn for_others(mut permit: Permit<'_>) -> HeaderMap {
     let mut headers = std::mem::take(&mut permit.vouched.identity);
-    if let Some(list) = list(&permit.removed(&headers)) {
+    let removed = list(&permit.removed(&headers));
+    if let Some(list) = removed {
         headers.insert(&REMOVE, list);
     }
     for (name, value) in [(&AUTHORIZATION, permit.vouched.authorization), (&LEFT_COOKIE, permit.vouched.cookie)] {
@@ -134,8 +135,9 @@ fn for_others(mut permit: Permit<'_>) -> HeaderMap {
 fn for_envoy(gate: &Gate, mut permit: Permit<'_>) -> HeaderMap {
     let mut headers = std::mem::take(&mut permit.vouched.identity);
     permit.forwarding(gate, &mut headers);
-    let removed: Vec<&HeaderName> = permit.removed(&headers).into_iter().filter(|name| !is_envoys_own(name)).collect();
-    if let Some(list) = list(&removed) {
+    let removed: Vec<&str> = permit.removed(&headers).into_iter().filter(|name| !is_envoys_own(name)).collect();
+    let removed = list(&removed);
+    if let Some(list) = removed {
         headers.insert(&ENVOY_REMOVE, list);
     }
     for (name, value) in [(AUTHORIZATION, permit.vouched.authorization), (COOKIE, permit.vouched.cookie)] {
@@ -150,19 +152,12 @@ fn for_envoy(gate: &Gate, mut permit: Permit<'_>) -> HeaderMap {
 }
 
 /// What Envoy itself says, after having removed what the visitor said under these names.
-pub fn is_envoys_own(name: &HeaderName) -> bool {
-    name.as_str().starts_with("x-envoy-") || name.as_str() == "x-forwarded-client-cert"
+pub fn is_envoys_own(name: &str) -> bool {
+    name.starts_with("x-envoy-") || name == "x-forwarded-client-cert"
 }
 
-fn list(names: &[&HeaderName]) -> Option<HeaderValue> {
-    let (first, others) = names.split_first()?;
-    let mut list = String::with_capacity(names.iter().map(|name| name.as_str().len() + 1).sum());
-    list.push_str(first.as_str());
-    for name in others {
-        list.push(',');
-        list.push_str(name.as_str());
-    }
-    HeaderValue::try_from(list).ok()
+fn list(names: &[&str]) -> Option<HeaderValue> {
+    if names.is_empty() { None } else { HeaderValue::try_from(names.join(",")).ok() }
 }
 
 #[cfg(test)]

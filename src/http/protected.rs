@@ -200,7 +200,8 @@ impl ProtectedNames {
         // As it is first: that is how proxies write what they tell.
         let is_of = |family: &[u8]| name.starts_with(family) || (name.len() >= family.len() && is_same(name, family));
         let Some(bucket) = self.buckets.get(place(name)) else { return false };
-        bucket.families.iter().chain(&self.short).any(|family| is_of(family))
+        bucket.families.iter().any(|family| is_of(family))
+            || self.short.iter().any(|family| is_of(family))
             || bucket.names.iter().any(|other| name.len() == other.len() && is_same(name, other))
             || bucket.is_disguise(name)
     }
