@@ -10,7 +10,11 @@ const FEW: usize = 8;
 
 /// A sorted list of names.
 #[derive(Clone, Debug)]
-pub struct Names(Box<[Box<str>]>);
+pub struct Names {
+    names: Box<[Box<str>]>,
+    /// The [`mark`] of each: most names that are none of these have another, and need not be compared.
+    marks: u64,
+}
 
 impl Names {
     /// Names as they are.
@@ -27,15 +31,18 @@ impl Names {
     fn sorted(mut names: Vec<Box<str>>) -> Self {
         names.sort_unstable();
         names.dedup();
-        Self(names.into())
+        Self { marks: names.iter().fold(0, |marks, name| marks | mark(name)), names: names.into() }
     }
 
     /// Whether `name` is one of them.
     pub fn has(&self, name: &str) -> bool {
-        if self.0.len() <= FEW {
-            return self.0.iter().any(|other| **other == *name);
+        if self.marks & mark(name) == 0 {
+            return false;
         }
-        self.0.binary_search_by(|other| (**other).cmp(name)).is_ok()
+        if self.names.len() <= FEW {
+            return self.names.iter().any(|other| **other == *name);
+        }
+        self.names.binary_search_by(|other| (**other).cmp(name)).is_ok()
     }
 
     /// Whether one of `names` is one of them.
@@ -45,8 +52,17 @@ impl Names {
 
     /// The names, sorted.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|name| &**name)
+        self.names.iter().map(|name| &**name)
     }
+}
+
+/// One bit of 64, the same for the same names.
+fn mark(name: &str) -> u64 {
+    let (first, last) = (name.as_bytes().first(), name.as_bytes().last());
+    let bit = usize::from(first.copied().unwrap_or_default())
+        ^ (usize::from(last.copied().unwrap_or_default()) << 1)
+        ^ name.len().rotate_left(3);
+    1 << (bit & 63)
 }
 
 /// Plain addresses: for each domain in lower case, what may stand before its `@`.
@@ -99,4 +115,23 @@ fn is_plain_domain(domain: &str) -> bool {
             && !label.ends_with('-')
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn names_are_found_just_when_they_are_there(
+            names in proptest::collection::vec("[a-cé-]{0,4}", 0..20),
+            asked in "[a-cé-]{0,4}",
+        ) {
+            let compiled = Names::exact(&names);
+            prop_assert_eq!(compiled.has(&asked), names.contains(&asked));
+            prop_assert!(names.iter().all(|name| compiled.has(name)));
+        }
+    }
 }
