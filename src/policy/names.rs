@@ -12,7 +12,7 @@ const FEW: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Names {
     names: Box<[Box<str>]>,
-    /// The [`mark`] of each: most names that are none of these have another, and need not be compared.
+    /// The [`mark`] of each: many names that are none of these have another, and need not be looked for.
     marks: u64,
 }
 
@@ -36,9 +36,10 @@ impl Names {
 
     /// Whether `name` is one of them.
     pub fn has(&self, name: &str) -> bool {
-        if self.marks & mark(name) == 0 {
-            return false;
-        }
+        self.marks & mark(name) != 0 && self.search(name)
+    }
+
+    fn search(&self, name: &str) -> bool {
         if self.names.len() <= FEW {
             return self.names.iter().any(|other| **other == *name);
         }
@@ -56,13 +57,9 @@ impl Names {
     }
 }
 
-/// One bit of 64, the same for the same names.
-fn mark(name: &str) -> u64 {
-    let (first, last) = (name.as_bytes().first(), name.as_bytes().last());
-    let bit = usize::from(first.copied().unwrap_or_default())
-        ^ (usize::from(last.copied().unwrap_or_default()) << 1)
-        ^ name.len().rotate_left(3);
-    1 << (bit & 63)
+/// One bit of 64, the same for names of the same length.
+const fn mark(name: &str) -> u64 {
+    1 << (name.len() & 63)
 }
 
 /// Plain addresses: for each domain in lower case, what may stand before its `@`.

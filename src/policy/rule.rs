@@ -96,9 +96,12 @@ pub fn evaluate<'r>(rule: &'r Rule, asker: &Asker<'_>) -> Verdict<'r> {
 fn best_of<'r>(tables: &'r [Table], asker: &Asker<'_>) -> Verdict<'r> {
     let mut best = Verdict::Forbid;
     for table in tables {
-        match (table.admits(asker), best) {
+        let verdict = table.admits(asker);
+        if matches!(verdict, Verdict::Forbid) {
+            continue;
+        }
+        match (verdict, best) {
             (Verdict::Admit, _) => return Verdict::Admit,
-            (Verdict::Forbid, _) => {}
             (better, Verdict::Forbid) => best = better,
             (plain @ Verdict::NeedsSignIn(wanted), Verdict::NeedsSignIn(_)) if wanted.is_nothing() => best = plain,
             _ => {}
