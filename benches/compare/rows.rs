@@ -331,13 +331,13 @@ fn sessions(stage: &Stage, pair: &Pair) -> Outcome<Vec<Figure>> {
     let again = in_turn(stage, &few, &kept, ask)?;
     fs::remove_file(many)?;
     let name = ("sessions", "every request with a session of its own, 64 connections");
-    let mut figure = figure(name, [&few, &lots], &slices, (What::Cpu, Bar::RatioAtMost(1.05)));
+    let mut anew = figure(name, [&few, &lots], &slices, (What::Cpu, Bar::RatioAtMost(1.05)));
     let asked: f64 = slices.iter().skip(1).flatten().map(|slice| slice.requests).sum();
-    figure.note = Some(format!("{count} sessions were sealed, and {asked:.0} requests took them in turn"));
+    anew.note = Some(format!("{count} sessions were sealed, and {asked:.0} requests took them in turn"));
     let name = ("sessions-kept", "the same, where `session.cache` has room for them and each was there before");
-    let mut warm = self::figure(name, [&few, &kept], &again, (What::Cpu, Bar::RatioAtMost(1.05)));
+    let mut warm = figure(name, [&few, &kept], &again, (What::Cpu, Bar::RatioAtMost(1.05)));
     warm.note = Some(format!("the gateway that keeps them holds {:.0} MiB", cpu::memory(kept.process.pid())?));
-    Ok(vec![figure, warm])
+    Ok(vec![anew, warm])
 }
 
 /// Asks once with each of the `count` sessions in the lines of `load`, and with a few twice.

@@ -14,6 +14,7 @@ pub mod credential;
 pub mod csrf;
 pub mod decide;
 pub mod edge;
+mod generations;
 pub mod handle;
 pub mod insufficient;
 pub mod introduce;

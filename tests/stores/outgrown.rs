@@ -174,13 +174,18 @@ fn a_session_that_a_refresh_makes_too_large_for_cookies_moves_to_the_store() {
     in_each_store("stores::moves_to_the_store", out_of_cookies_and_on);
 }
 
+/// A scene of so many gateways whose large sessions go to a Redis of their own; none where that is missing.
+fn with_redis(test: &str, gateways: usize) -> Option<(Redis, Scene)> {
+    are_there(test, &[Part::Redis]).then(|| {
+        let redis = Redis::start();
+        let scene = scene(gateways, &[&for_large_ones(&format!("redis://127.0.0.1:{}", redis.port()))]);
+        (redis, scene)
+    })
+}
+
 #[test]
 fn a_hundred_requests_with_the_old_cookies_at_two_gateways_make_one_refresh_when_it_moves() {
-    if !are_there("stores::one_refresh_when_it_moves", &[Part::Redis]) {
-        return;
-    }
-    let redis = Redis::start();
-    let scene = scene(2, &[&for_large_ones(&format!("redis://127.0.0.1:{}", redis.port()))]);
+    let Some((_redis, scene)) = with_redis("stores::one_refresh_when_it_moves", 2) else { return };
     let browser = scene.signed_in("dora", 0);
     let before = cookies(&browser);
     assert_eq!((get(&scene, 0, &before).status, get(&scene, 1, &before).status), (200, 200));
@@ -204,11 +209,7 @@ fn a_hundred_requests_with_the_old_cookies_at_two_gateways_make_one_refresh_when
 
 #[test]
 fn a_sign_out_with_the_old_cookies_ends_what_moved_and_closes_what_it_has_open() {
-    if !are_there("stores::ends_what_moved", &[Part::Redis]) {
-        return;
-    }
-    let redis = Redis::start();
-    let scene = scene(2, &[&for_large_ones(&format!("redis://127.0.0.1:{}", redis.port()))]);
+    let Some((redis, scene)) = with_redis("stores::ends_what_moved", 2) else { return };
     scene.upstream.on("/ws", Answer::websocket());
     let open = |cookie: &str| {
         let mut socket = WebSocket::open(request(&scene, 0, "/ws", cookie).header("Origin", SITE)).expect("it opens");
@@ -246,11 +247,7 @@ fn a_sign_out_with_the_old_cookies_ends_what_moved_and_closes_what_it_has_open()
 
 #[test]
 fn a_logout_token_ends_what_moved_by_the_providers_session_and_by_the_person() {
-    if !are_there("stores::logout_token_ends_what_moved", &[Part::Redis]) {
-        return;
-    }
-    let redis = Redis::start();
-    let scene = scene(2, &[&for_large_ones(&format!("redis://127.0.0.1:{}", redis.port()))]);
+    let Some((_redis, scene)) = with_redis("stores::logout_token_ends_what_moved", 2) else { return };
     for (jti, about) in [("1", json!({ "sid": "doras" })), ("2", json!({ "sub": "dora" }))] {
         scene.put_person("dora", json!({ "sub": "dora", "groups": ["staff"], "one": noise(1, 4_000) }));
         // Who signs in after a mark on a person is dated after it, so the two follow each other by more than a second.
@@ -276,11 +273,7 @@ fn a_logout_token_ends_what_moved_by_the_providers_session_and_by_the_person() {
 
 #[test]
 fn while_the_store_is_away_it_goes_on_and_moves_when_the_store_is_back() {
-    if !are_there("stores::moves_when_the_store_is_back", &[Part::Redis]) {
-        return;
-    }
-    let mut redis = Redis::start();
-    let scene = scene(2, &[&for_large_ones(&format!("redis://127.0.0.1:{}", redis.port()))]);
+    let Some((mut redis, scene)) = with_redis("stores::moves_when_the_store_is_back", 2) else { return };
     let mut browser = scene.signed_in("dora", 0);
     let before = cookies(&browser);
     assert_eq!(get(&scene, 0, &before).status, 200);
@@ -341,11 +334,7 @@ fn a_session_that_fell_back_to_cookies_moves_as_well() {
 
 #[test]
 fn what_stays_small_stays_in_cookies_and_needs_no_store_for_its_refresh() {
-    if !are_there("stores::stays_in_cookies", &[Part::Redis]) {
-        return;
-    }
-    let mut redis = Redis::start();
-    let scene = scene(1, &[&for_large_ones(&format!("redis://127.0.0.1:{}", redis.port()))]);
+    let Some((mut redis, scene)) = with_redis("stores::stays_in_cookies", 1) else { return };
     redis.kill();
     let mut browser = scene.signed_in("dora", 0);
     assert_eq!(browser.peek(&at("/api/x")).status, 200);

@@ -439,6 +439,7 @@ fn the_rest_of_the_tables() {
         (session("cookie_name = \"a b\""), &["is no name for our cookies"]),
         (session("cookie_name = \"__Host-x\""), &["added by us"]),
         (session("max_cookie_bytes = \"64KiB\""), &["leaves no room"]),
+        (session("cache = 15"), &["`cache` is out of bounds", "allowed: 16 to 100000000"]),
         (session("workers = 2"), &["there is a key `workers` at the top level"]),
         (right("workers = 0", ""), &["allowed: 1 to 1024"]),
         (right("workers = 1025", ""), &["allowed: 1 to 1024"]),

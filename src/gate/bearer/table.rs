@@ -3,13 +3,13 @@
 //!
 //! 1. An entry counts only where the same issuers' tokens are taken as where it was made.
 //! 2. It never outlives the token, nor the issuer's keys: whoever takes it out checks both.
-//! 3. The table is bounded: when the young generation is full it becomes the old one, and the old one is forgotten.
+//! 3. The table is bounded, as [`Generations`] are.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::gate::credential::Recognised;
+use crate::gate::generations::Generations;
 
 /// What an entry is found by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,43 +23,23 @@ pub struct Key {
 /// Verified tokens.
 #[derive(Debug)]
 pub struct TokenTable {
-    half: usize,
-    generations: RefCell<Generations>,
-}
-
-#[derive(Debug, Default)]
-struct Generations {
-    young: HashMap<Key, Rc<Recognised>>,
-    old: HashMap<Key, Rc<Recognised>>,
+    generations: RefCell<Generations<Key, Rc<Recognised>>>,
 }
 
 impl TokenTable {
-    /// A table of at most `capacity` tokens.
+    /// A table that finds at most `capacity` tokens.
     pub fn new(capacity: usize) -> Self {
-        Self { half: (capacity / 2).max(1), generations: RefCell::default() }
+        Self { generations: RefCell::new(Generations::new(capacity)) }
     }
 
     /// Whom a token speaks for, if it was verified here before.
     pub fn find(&self, key: &Key) -> Option<Rc<Recognised>> {
-        let mut generations = self.generations.borrow_mut();
-        if let Some(who) = generations.young.get(key) {
-            return Some(Rc::clone(who));
-        }
-        let who = generations.old.remove(key)?;
-        self.insert(&mut generations, *key, Rc::clone(&who));
-        Some(who)
+        self.generations.borrow_mut().find(key, |who| Some(Rc::clone(who)))
     }
 
     /// Keeps whom a token speaks for.
     pub fn keep(&self, key: Key, who: Rc<Recognised>) {
-        self.insert(&mut self.generations.borrow_mut(), key, who);
-    }
-
-    fn insert(&self, generations: &mut Generations, key: Key, who: Rc<Recognised>) {
-        if generations.young.len() >= self.half {
-            generations.old = std::mem::take(&mut generations.young);
-        }
-        generations.young.insert(key, who);
+        self.generations.borrow_mut().insert(key, who);
     }
 }
 
@@ -95,8 +75,6 @@ mod tests {
         for number in 0..100 {
             table.keep(key(number, 1), somebody());
             assert!(table.find(&key(0, 1)).is_some(), "{number}");
-            let generations = table.generations.borrow();
-            assert!(generations.young.len() + generations.old.len() <= 8);
         }
         assert!(table.find(&key(50, 1)).is_none() && table.find(&key(99, 1)).is_some());
     }

@@ -77,7 +77,8 @@ fn hints_that_come_with_the_answer_stand_before_it() {
     assert_eq!((old.status, old.interim), (200, Vec::new()), "HTTP/1.0 has no interim answers");
 }
 
-/// A hint in the middle of the answer before it would be that answer's body.
+/// A hint in the middle of the answer before it would be that answer's body (RFC 9112, section 9.3.2). That hyper begins no request before the
+/// last answer is out keeps them apart too.
 #[test]
 fn hints_of_a_pipelined_request_stay_behind_the_answer_before() {
     const LENGTH: u64 = 8 * 1024 * 1024;
