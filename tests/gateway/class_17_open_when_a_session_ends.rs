@@ -150,7 +150,11 @@ fn what_is_open_is_no_idleness_and_ends_with_the_lifetime() {
     let _took = until_closed(&mut quiet);
     let after = begun.elapsed();
     assert!(after > Duration::from_secs(7) && after < Duration::from_secs(10) + SOON, "closed after {after:?}");
-    assert!(socket.ask("over").is_err());
+    // Each worker looks at what is open once a second, at a moment of its own, and the two may be open on different ones.
+    while socket.ask("over").is_ok() {
+        assert!(begun.elapsed() < Duration::from_secs(10) + SOON, "it is still open after {:?}", begun.elapsed());
+        pause(Duration::from_millis(50));
+    }
 }
 
 #[test]
