@@ -13,8 +13,9 @@ use crate::support::websocket::WebSocket;
 use crate::support::wire::Reader;
 use crate::support::{comes_true, pause};
 
-/// How long it may take until what was open is closed: a second, and what a busy machine may take for all that lies around it.
-const SOON: Duration = Duration::from_millis(2_500);
+/// How long it may take until what was open is closed: a second, and what a busy machine may take for all that lies around it. What is
+/// not closed stays open for minutes.
+const SOON: Duration = Duration::from_secs(10);
 
 fn now() -> Instant {
     #[allow(clippy::disallowed_methods, reason = "a test watches the real clock")]
@@ -46,7 +47,7 @@ fn sign_out(scene: &Scene, browser: &Browser) {
 fn until_closed(reader: &mut Reader<TcpStream>) -> Duration {
     let begun = now();
     while reader.take(1).is_ok() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "it is still open");
+        assert!(begun.elapsed() < Duration::from_secs(40), "it is still open");
     }
     begun.elapsed()
 }
@@ -138,6 +139,7 @@ fn what_is_open_is_no_idleness_and_ends_with_the_lifetime() {
     let scene = Scene::https(|config| config.session_line("idle = \"3s\"").session_line("lifetime = \"10s\""));
     scene.upstream.on("/ws", Answer::websocket());
     scene.upstream.on("/quiet", Answer::events(&["once", "and never again"], Duration::from_mins(10)));
+    let before = now();
     let mut alice = scene.signed_in("alice");
     let begun = now();
     let mut socket = websocket(&scene, &alice);
@@ -148,8 +150,9 @@ fn what_is_open_is_no_idleness_and_ends_with_the_lifetime() {
     }
     assert_eq!(scene.me(&mut alice).0, 401, "new requests find it idle");
     let _took = until_closed(&mut quiet);
-    let after = begun.elapsed();
-    assert!(after > Duration::from_secs(7) && after < Duration::from_secs(10) + SOON, "closed after {after:?}");
+    // Times are in whole seconds.
+    assert!(before.elapsed() >= Duration::from_secs(9), "closed after {:?}", before.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(10) + SOON, "closed after {:?}", begun.elapsed());
     // Each worker looks at what is open once a second, at a moment of its own, and the two may be open on different ones.
     while socket.ask("over").is_ok() {
         assert!(begun.elapsed() < Duration::from_secs(10) + SOON, "it is still open after {:?}", begun.elapsed());
@@ -172,10 +175,12 @@ fn a_download_from_a_directory_is_cut_too() {
     assert_eq!(head.status, 200);
     reader.take(1_000).expect("it begins");
     sign_out(&scene, &alice);
-    pause(SOON);
+    pause(Duration::from_secs(2));
+    // Slowly, so that a busy machine has many seconds to cut it before all of it has come.
     let mut got = 1_000;
-    while reader.take(4_096).is_ok() {
-        got += 4_096;
+    while reader.take(64 << 10).is_ok() {
+        got += 64 << 10;
+        pause(Duration::from_millis(20));
     }
     assert!(got < 60 << 20, "{got} bytes came though the session had ended");
 }

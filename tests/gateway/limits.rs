@@ -86,7 +86,7 @@ fn a_head_that_drips_is_cut_off() {
 #[test]
 fn a_body_that_stands_still_gets_408_and_one_that_moves_does_not() {
     let upstream = Upstream::start();
-    let gateway = start("body_timeout = \"2s\"", &upstream);
+    let gateway = start("body_timeout = \"4s\"", &upstream);
     let mut slow = client(&gateway).connect();
     slow.write_all(b"POST /x HTTP/1.1\r\nHost: app.example.com\r\nContent-Length: 100\r\n\r\nabc").unwrap();
     let answer = rest(&mut slow);
@@ -94,12 +94,12 @@ fn a_body_that_stands_still_gets_408_and_one_that_moves_does_not() {
     assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
 
     let mut pieces = 0;
-    let moving = client(&gateway).request("POST", "/x").stream(6, || {
+    let moving = client(&gateway).request("POST", "/x").stream(10, || {
         pause(Duration::from_millis(if pieces == 0 { 0 } else { 500 }));
         pieces += 1;
         vec![b'a']
     });
-    assert_eq!(moving.unwrap().status, 200, "more than 2 seconds in all, but never so long without a byte");
+    assert_eq!(moving.unwrap().status, 200, "more than 4 seconds in all, but never so long without a byte");
     comes_true("that the upstream's connection of the slow one is closed", || upstream.open_connections() <= 1);
 }
 

@@ -174,7 +174,7 @@ fn an_answer_that_does_not_come_is_504_and_is_not_asked_for_again() {
 #[test]
 fn a_body_may_take_longer_than_an_answer_but_not_stand_still() {
     let upstream = Upstream::start();
-    let gateway = gateway(&[upstream.url()], "response_timeout = \"2s\"\n[limits]\nbody_timeout = \"2s\"");
+    let gateway = gateway(&[upstream.url()], "response_timeout = \"2s\"\n[limits]\nbody_timeout = \"5s\"");
     let mut pieces = 0;
     let answer = gateway.client().request("PUT", "/up").stream(80, || {
         pieces += 1;

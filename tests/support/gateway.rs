@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
-use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -290,7 +289,7 @@ pub fn run(arguments: &[&str]) -> Ran {
     let mut command = program();
     command.args(arguments);
     let mut process = Process::start("portcullis", &mut command);
-    let status = process.wait(Duration::from_secs(20));
+    let status = process.wait(PATIENCE);
     let status = status.unwrap_or_else(|| panic!("portcullis {arguments:?} does not end:\n{}", process.logs()));
     let (out, err) = process.streams();
     Ran { code: status.code(), out, err }

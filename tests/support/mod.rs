@@ -15,6 +15,7 @@ pub mod gateway;
 pub mod hand;
 pub mod jar;
 pub mod parts;
+pub mod ports;
 pub mod process;
 pub mod provider;
 pub mod relay;
@@ -27,32 +28,17 @@ pub mod wire;
 
 use std::fmt::Write as _;
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
+
+pub use self::ports::free_port;
 
 /// A session key as `portcullis keygen` makes one; known to everybody, so good for tests alone.
 pub const SESSION_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
 /// The longest that a test waits for anything to start or answer.
-pub const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A port of the loopback address that nobody listens on.
-///
-/// The ports stand below the range that the system hands out by itself, so that no outgoing connection takes one between this
-/// call and its use.
-pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % 1000).expect("below 1000") * 10;
-    for _ in 0..10_000 {
-        let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no free port between 20000 and 30000");
-}
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Listens on a port of the loopback address, which may have been listened on before; 0 for any.
 ///
@@ -62,8 +48,15 @@ pub fn listen(port: u16) -> TcpListener {
     let socket =
         socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket can be made");
     socket.set_reuse_address(true).expect("an option can be set");
-    socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], port)).into()).expect("the port is free");
-    socket.listen(4096).expect("the port can be listened on");
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port)).into();
+    // Who listened here before may do so for a moment more: a program that another test starts has a copy of every socket until
+    // it is its own.
+    let mut bound = Ok(());
+    let listens = comes_true(|| {
+        bound = socket.bind(&address).and_then(|()| socket.listen(4096));
+        bound.is_ok()
+    });
+    assert!(listens, "port {port} can't be listened on: {bound:?}");
     socket.into()
 }
 

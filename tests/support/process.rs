@@ -1,31 +1,23 @@
-//! A program that a test starts: its lines are kept as they come, and it is gone when the test is over.
+//! A program that a test starts: what it writes is kept, and it is gone when the test is over.
 
-use std::io::{BufRead as _, BufReader, Read};
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::pause;
 
-/// What a program has written so far, line by line, from both of its streams.
-#[derive(Clone, Default)]
-struct Lines {
-    shared: Arc<(Mutex<Written>, Condvar)>,
-}
-
-#[derive(Default)]
-struct Written {
-    out: Vec<String>,
-    err: Vec<String>,
-    open_streams: usize,
-}
-
 /// A running program.
+///
+/// It writes into files without a name, not into pipes: what it wrote before a test heard of something is there for certain, however
+/// busy the machine is, and nothing has to be read for the program to go on.
 pub struct Process {
     what: String,
-    child: Child,
-    lines: Lines,
+    child: Mutex<Child>,
+    id: u32,
+    out: File,
+    err: File,
 }
 
 impl Process {
@@ -36,13 +28,12 @@ impl Process {
 
     /// Starts `command` with this as its standard input.
     pub fn start_with(what: &str, command: &mut Command, input: Stdio) -> Self {
-        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{what} can't be started: {error}"));
-        let lines = Lines::default();
-        lines.shared.0.lock().expect("no reader panics").open_streams = 2;
-        lines.collect(child.stdout.take().expect("it is piped"), |written| &mut written.out);
-        lines.collect(child.stderr.take().expect("it is piped"), |written| &mut written.err);
-        Self { what: what.to_owned(), child, lines }
+        let (out, err) = (file(), file());
+        command.stdin(input).stdout(copy(&out)).stderr(copy(&err));
+        let child = command.spawn().unwrap_or_else(|error| panic!("{what} can't be started: {error}"));
+        // A command that stays would keep copies of the files.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Self { what: what.to_owned(), id: child.id(), child: Mutex::new(child), out, err }
     }
 
     /// The first line of standard output that `pick` makes something of, waited for at most `patience`.
@@ -50,60 +41,60 @@ impl Process {
     /// # Panics
     /// When the program ends or the time is over before such a line; the message holds all that it wrote.
     pub fn wait_for<T>(&self, patience: Duration, pick: impl Fn(&str) -> Option<T>) -> T {
-        let (lock, changed) = &*self.lines.shared;
-        let mut written = lock.lock().expect("no reader panics");
-        let mut seen = 0;
+        let tick = Duration::from_millis(5);
         let mut left = patience;
+        let mut seen = 0;
         loop {
-            while let Some(line) = written.out.get(seen) {
-                seen += 1;
-                if let Some(found) = pick(line) {
-                    return found;
-                }
+            // Asked before the lines are looked at, so that the last ones are among them.
+            let ended = self.has_ended();
+            let written = text_from(&self.out, seen);
+            // A line that is not over yet is looked at the next time.
+            let whole = written.rfind('\n').map_or(0, |end| end + 1);
+            if let Some(found) = written[..whole].lines().find_map(&pick) {
+                return found;
             }
-            let over = written.open_streams == 0 || left.is_zero();
-            if over {
-                drop(written);
-                panic!("{} did not get ready within {patience:?}; it wrote:\n{}", self.what, self.logs());
-            }
-            let tick = left.min(Duration::from_millis(100));
-            let (again, timeout) = changed.wait_timeout(written, tick).expect("no reader panics");
-            written = again;
-            if timeout.timed_out() {
-                left -= tick;
-            }
+            seen += whole as u64;
+            let waits = !ended && !left.is_zero();
+            assert!(waits, "{} did not get ready within {patience:?}; it wrote:\n{}", self.what, self.logs());
+            pause(tick);
+            left = left.saturating_sub(tick);
         }
     }
 
-    /// All that it wrote so far: standard output, then standard error. What it wrote a moment ago may still be on its way here, so this
+    /// All that it wrote so far: standard output, then standard error. What it did a moment ago may be written a moment later, so this
     /// waits until nothing comes any more.
     pub fn logs(&self) -> String {
         const QUIET: Duration = Duration::from_millis(40);
         const MOST: usize = 25;
-        let (lock, changed) = &*self.lines.shared;
-        let mut written = lock.lock().expect("no reader panics");
+        let size = || [&self.out, &self.err].map(|file| file.metadata().expect("it can be looked at").len());
+        let mut before = size();
         for _ in 0..MOST {
-            if written.open_streams == 0 {
+            if self.has_ended() {
                 break;
             }
-            let (again, timeout) = changed.wait_timeout(written, QUIET).expect("no reader panics");
-            written = again;
-            if timeout.timed_out() {
+            pause(QUIET);
+            let now = size();
+            if now == before {
                 break;
             }
+            before = now;
         }
-        let mut all = written.out.clone();
-        all.extend(written.err.iter().cloned());
-        all.join("\n")
+        let (out, err) = self.streams();
+        [out, err].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
     }
 
-    /// Standard output and standard error to their ends; for a program that has ended.
+    /// Standard output and standard error as they are now: to their ends for a program that has ended.
     pub fn streams(&self) -> (String, String) {
-        let (lock, changed) = &*self.lines.shared;
-        let open = |written: &mut Written| written.open_streams > 0;
-        let guard = lock.lock().expect("no reader panics");
-        let written = changed.wait_timeout_while(guard, super::PATIENCE, open).expect("no reader panics").0;
-        (written.out.join("\n"), written.err.join("\n"))
+        let text = |file| text_from(file, 0).lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
+        (text(&self.out), text(&self.err))
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.child().try_wait().expect("it is our child").is_some()
     }
 
     /// Waits until `needle` stands in what it wrote; whether it came within `patience`.
@@ -124,12 +115,12 @@ impl Process {
 
     /// Its process id.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.id
     }
 
     /// Sends `signal`, by its name: `TERM`, `HUP`.
     pub fn signal(&self, signal: &str) {
-        let id = self.child.id().to_string();
+        let id = self.id.to_string();
         let sent = Command::new("kill").args(["-s", signal, &id]).status().expect("kill can be run");
         assert!(sent.success(), "signal {signal} could not be sent to {}", self.what);
     }
@@ -139,11 +130,10 @@ impl Process {
         let tick = Duration::from_millis(20);
         let mut left = patience;
         loop {
-            if let Some(status) = self.child.try_wait().expect("it is our child") {
-                return Some(status);
-            }
-            if left.is_zero() {
-                return None;
+            let status =
+                self.child.get_mut().unwrap_or_else(PoisonError::into_inner).try_wait().expect("it is our child");
+            if status.is_some() || left.is_zero() {
+                return status;
             }
             pause(tick);
             left = left.saturating_sub(tick);
@@ -161,28 +151,27 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         // It may have ended by itself; then there is nothing left to kill and its status was collected.
-        let _ended_already = self.child.kill();
-        let _status = self.child.wait();
+        let mut child = self.child();
+        let _ended_already = child.kill();
+        let _status = child.wait();
     }
 }
 
-impl Lines {
-    fn collect(&self, stream: impl Read + Send + 'static, side: fn(&mut Written) -> &mut Vec<String>) {
-        let shared = Arc::clone(&self.shared);
-        thread::spawn(move || {
-            let (lock, changed) = &*shared;
-            let mut reader = BufReader::new(stream);
-            let mut line = Vec::new();
-            while reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-                let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-                side(&mut lock.lock().expect("no reader panics")).push(text);
-                changed.notify_all();
-                line.clear();
-            }
-            lock.lock().expect("no reader panics").open_streams -= 1;
-            changed.notify_all();
-        });
-    }
+/// A file that has lost its name, to whose end everybody writes.
+fn file() -> File {
+    tempfile::Builder::new().append(true).tempfile().expect("a temporary file can be made").into_file()
+}
+
+fn copy(file: &File) -> Stdio {
+    Stdio::from(file.try_clone().expect("a file can be shared"))
+}
+
+/// What stands in `file` from `start` on. The place where the program writes is not moved.
+fn text_from(file: &File, start: u64) -> String {
+    let length = file.metadata().expect("it can be looked at").len().saturating_sub(start);
+    let mut bytes = vec![0; usize::try_from(length).expect("it fits into memory")];
+    file.read_exact_at(&mut bytes, start).expect("it has so much");
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The address after `ready `, where a program says that it serves.

@@ -1,10 +1,16 @@
 //! The development provider of `portcullis demo` on a thread of its own, for sign-ins that a test scripts and spoils.
 
+use std::io;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use portcullis::demo::provider::{self, Control, ProviderOptions};
+use portcullis::demo::provider::{self, Control, DevelopmentProvider, ProviderOptions};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use super::PATIENCE;
+
+const TICK: Duration = Duration::from_millis(20);
 
 /// The client of [`ProviderOptions::default`].
 pub const CLIENT_ID: &str = "portcullis";
@@ -32,8 +38,11 @@ impl Provider {
         Self::start_with(ProviderOptions::default())
     }
 
-    /// Starts one.
-    pub fn start_with(options: ProviderOptions) -> Self {
+    /// Starts one. Unless the options name a port it takes one that stays free while it is paused.
+    pub fn start_with(mut options: ProviderOptions) -> Self {
+        if options.listen.port() == 0 {
+            options.listen.set_port(super::free_port());
+        }
         let (started, starting) = mpsc::channel();
         let (orders, mut taken) = unbounded_channel();
         let thread = thread::spawn(move || {
@@ -49,7 +58,7 @@ impl Provider {
                             done
                         }
                         Order::Resume(done) => {
-                            running.resume().await.expect("the port is still free");
+                            resume(&mut running).await;
                             done
                         }
                     };
@@ -88,6 +97,19 @@ impl Provider {
         assert!(orders.send(order(done)).is_ok(), "the provider has ended");
         waiting.recv().expect("the provider has ended");
     }
+}
+
+/// Opens the port again. It may be taken for a moment more: a program that another test starts has a copy of every socket until it
+/// is its own.
+async fn resume(provider: &mut DevelopmentProvider) {
+    for _ in 0..PATIENCE.as_millis() / TICK.as_millis() {
+        match provider.resume().await {
+            Ok(()) => return,
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => tokio::time::sleep(TICK).await,
+            Err(error) => panic!("the provider can't come back: {error}"),
+        }
+    }
+    panic!("the port of the provider is taken");
 }
 
 impl Drop for Provider {
