@@ -18,8 +18,8 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use cap_std::fs::Dir;
 use http::header::{
-    ACCEPT_RANGES, CONTENT_TYPE, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
-    LOCATION, RANGE, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    IF_UNMODIFIED_SINCE, LOCATION, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -28,11 +28,15 @@ use http_body_util::{BodyExt as _, Empty};
 use percent_encoding::percent_decode_str;
 use tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
 use tower_http::services::ServeDir;
-use tower_http::services::fs::{Backend, DefaultServeDirFallback, File, Metadata};
+use tower_http::services::fs::{
+    Backend, DefaultServeDirFallback, File, Metadata, ServeFileSystemResponseBody as ResponseBody,
+};
 
+use super::range::{self, Part};
 use crate::http::body::Body;
 
 static NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+static EMPTY: HeaderValue = HeaderValue::from_static("0");
 
 /// What a condition or a range may say; nothing else of a request means anything to a file.
 const CONDITIONS: [HeaderName; 4] = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE];
@@ -88,8 +92,7 @@ impl Files {
         if has_hidden_segment(target.path()) {
             return Err(FileFault::NotFound);
         }
-        let answer = self.service.clone().try_call(question(parts, target)).await.map_err(|cause| self.fault(cause))?;
-        let (mut head, body) = answer.into_parts();
+        let (mut head, body) = self.ask(parts, target).await?.into_parts();
         match head.status {
             StatusCode::NOT_FOUND => return Err(FileFault::NotFound),
             StatusCode::TEMPORARY_REDIRECT => {
@@ -110,6 +113,32 @@ impl Files {
         Ok(Response::from_parts(head, Body::Streamed(body.boxed_unsync(), None)))
     }
 
+    /// What there is to send, with ranges as RFC 9110 has them where the library reads them otherwise. Each answer is of one file that
+    /// was opened once, headers and body alike.
+    async fn ask(&self, parts: &Parts, target: &PathAndQuery) -> Result<Response<ResponseBody>, FileFault> {
+        let put = async |range: Option<&HeaderValue>| {
+            let answered = self.service.clone().try_call(question(parts, target, range)).await;
+            answered.map_err(|cause| self.fault(cause))
+        };
+        let Some(part) = Part::wanted(parts) else { return put(None).await };
+        let mut answer = put(Some(&part.text)).await?;
+        let is_partial = matches!(answer.status(), StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE);
+        if is_partial && !part.is_of(answer.headers()) {
+            return put(None).await;
+        }
+        if answer.status() == StatusCode::RANGE_NOT_SATISFIABLE
+            && let Some(all) = part.all(answer.headers())
+        {
+            return put(Some(all)).await;
+        }
+        if answer.status() == StatusCode::PARTIAL_CONTENT && answer.headers().get(CONTENT_LENGTH) == Some(&EMPTY) {
+            // The first byte of an empty file is beyond its end.
+            *answer.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+            answer.headers_mut().insert(CONTENT_RANGE, range::NOTHING.clone());
+        }
+        Ok(answer)
+    }
+
     fn fault(&self, cause: io::Error) -> FileFault {
         if is_absence(&cause) {
             return FileFault::NotFound;
@@ -119,7 +148,7 @@ impl Files {
 }
 
 /// A request that holds what a file's answer depends on, and nothing else.
-fn question(parts: &Parts, target: &PathAndQuery) -> Request<Empty<Bytes>> {
+fn question(parts: &Parts, target: &PathAndQuery, range: Option<&HeaderValue>) -> Request<Empty<Bytes>> {
     let mut question = Request::new(Empty::new());
     parts.method.clone_into(question.method_mut());
     *question.uri_mut() = Uri::from(target.clone());
@@ -128,13 +157,7 @@ fn question(parts: &Parts, target: &PathAndQuery) -> Request<Empty<Bytes>> {
             question.headers_mut().insert(name, value.clone());
         }
     }
-    // A range is for GET alone, and units but bytes are ignored (RFC 9110, section 14.2). One with a condition of its own is answered
-    // whole, which is always right (section 13.1.5).
-    if parts.method == Method::GET
-        && !parts.headers.contains_key(IF_RANGE)
-        && let Some(range) = parts.headers.get(RANGE)
-        && range.as_bytes().get(..6).is_some_and(|unit| unit.eq_ignore_ascii_case(b"bytes="))
-    {
+    if let Some(range) = range {
         question.headers_mut().insert(RANGE, range.clone());
     }
     question

@@ -9,6 +9,7 @@ pub mod fixed;
 pub mod health;
 pub mod http2;
 pub mod patience;
+mod range;
 pub mod request_out;
 pub mod response_in;
 pub mod rewrite;

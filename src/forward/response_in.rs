@@ -2,9 +2,11 @@
 //! one person is kept out of shared caches.
 
 use http::header::{
-    CACHE_CONTROL, CONNECTION, Entry, PROXY_AUTHENTICATE, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, Entry, PROXY_AUTHENTICATE, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use hyper::ext::ReasonPhrase;
 
 use crate::http::cookie_scan::upstream_sets_ours;
 
@@ -30,6 +32,21 @@ pub fn receive(headers: &mut HeaderMap, personal: bool, is_ours: impl Fn(&[u8]) 
         // `Cookie` is not `Authorization`: without a word from the upstream a shared cache may keep what was made for one person
         // (RFC 9111, section 3.5).
         headers.insert(CACHE_CONTROL, PRIVATE.clone());
+    }
+}
+
+/// Makes an answer say of its status what HTTP allows: no length where there is no content (RFC 9110, section 8.6), and over HTTP/1.1 no
+/// words that hyper makes up for a status without a name.
+pub fn settle<B>(response: &mut Response<B>) {
+    let status = response.status();
+    if status == StatusCode::OK {
+        return;
+    }
+    if status == StatusCode::NO_CONTENT {
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
+    if status.canonical_reason().is_none() {
+        response.extensions_mut().insert(ReasonPhrase::from_static(b""));
     }
 }
 

@@ -123,6 +123,7 @@ impl Address {
         added: Added<'_>,
     ) -> Result<(Response<()>, Lease<RequestBody>), Failure> {
         let limit = self.limit(&request);
+        let is_call = request.body().passes_trailers();
         let watch = request.body().watch();
         let exchange = pin!(self.exchange(request, added, watch.as_deref()));
         // The time counts from the last piece of the request that moved, so that a large body may take as long as it has to.
@@ -131,6 +132,9 @@ impl Address {
             None => limit.saturating_sub(waited),
         };
         if let Some(result) = self.waiting.within(exchange, left).await {
+            if let (true, Some(watch), Ok(_)) = (is_call, &watch, &result) {
+                watch.answered();
+            }
             return result;
         }
         if watch.as_ref().is_some_and(|watch| watch.waits_for_visitor()) {
@@ -139,10 +143,11 @@ impl Address {
         Err(Failure::of(UpstreamFault::Timeout { upstream: Arc::clone(&self.upstream), limit }))
     }
 
-    /// The bound on the head of the answer: a gRPC call's own deadline when that is longer, since many calls answer at their end.
+    /// The bound on the head of the answer: a gRPC call's own deadline where it has one. Many calls answer at their end, so a longer one
+    /// counts; after a shorter one nobody waits any more.
     fn limit(&self, request: &Request<RequestBody>) -> Duration {
         let deadline = if request.body().passes_trailers() { grpc::timeout(request.headers()) } else { None };
-        deadline.map_or(self.response_timeout, |deadline| self.response_timeout.max(deadline.saturating_add(GRACE)))
+        deadline.map_or(self.response_timeout, |deadline| deadline.saturating_add(GRACE))
     }
 
     async fn exchange(

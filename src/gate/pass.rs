@@ -130,6 +130,7 @@ pub async fn through(gate: &Gate, passage: &Passage<'_>, arrival: Arrival, recor
         Ok(response) => response,
         Err(refusal) => return refusal,
     };
+    response_in::settle(&mut response);
     // A cookie on an answer that others may be given from a cache would sign them in as this person: it waits for the next answer.
     if let Some(renewal) = renewal.filter(|_| response_in::is_kept_private(response.headers())) {
         for cookie in renewal.write(site, host, site.clock.now()) {

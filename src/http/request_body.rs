@@ -78,6 +78,8 @@ pub struct Watch {
     visitors_turn: Cell<bool>,
     /// How long the visitor may stand still.
     patience: Duration,
+    /// Whether a call's answer has begun.
+    answered: Cell<bool>,
     fault: Cell<Option<Fault>>,
 }
 
@@ -124,7 +126,13 @@ impl RequestBodyError {
 impl Watch {
     fn new(patience: Duration) -> Self {
         let moved = Cell::new(clock::instant());
-        Self { moved, visitors_turn: Cell::new(false), patience, fault: Cell::new(None) }
+        Self { moved, visitors_turn: Cell::new(false), patience, answered: Cell::new(false), fault: Cell::new(None) }
+    }
+
+    /// The answer to a gRPC call has begun: from now on the visitor may be silent for as long as the call lasts, since streams of calls
+    /// go both ways and a side that has nothing to say says nothing.
+    pub fn answered(&self) {
+        self.answered.set(true);
     }
 
     /// What is left of the time for an upstream that has `limit` from the last piece of the request on. While it is the visitor's
@@ -250,10 +258,15 @@ impl RequestBody {
 }
 
 impl Visitor {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+    /// The next piece; `unhurried` when it may take any time.
+    fn poll(
+        &mut self,
+        unhurried: bool,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         loop {
             let Poll::Ready(polled) = Pin::new(&mut self.incoming).poll_frame(context) else {
-                return self.wait(context);
+                return if unhurried { Poll::Pending } else { self.wait(context) };
             };
             self.stands_still = false;
             let frame = match polled {
@@ -303,14 +316,14 @@ impl Kept {
     fn poll(
         &self,
         passed: &mut usize,
-        is_last: bool,
+        (is_last, unhurried): (bool, bool),
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         if let Some(piece) = self.pieces.borrow().get(*passed) {
             *passed += 1;
             return Poll::Ready(Some(Ok(Frame::data(piece.clone()))));
         }
-        let polled = ready!(self.visitor.borrow_mut().poll(context));
+        let polled = ready!(self.visitor.borrow_mut().poll(unhurried, context));
         if let Some(Ok(frame)) = &polled {
             // Trailers come last: who has read them has read all, and can't be sent again.
             let kept = frame.data_ref().filter(|_| !is_last);
@@ -345,19 +358,20 @@ impl HttpBody for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         let this = self.get_mut();
+        let unhurried = this.watch.as_ref().is_some_and(|watch| watch.answered.get());
         let polled = match &mut this.source {
             Source::Nothing => return Poll::Ready(None),
             _ if this.leash.as_ref().is_some_and(Leash::is_cut) => {
                 Poll::Ready(Some(Err(RequestBodyError::session_over())))
             }
-            Source::Visitor(visitor) => visitor.poll(context),
+            Source::Visitor(visitor) => visitor.poll(unhurried, context),
             Source::Again(kept, number, _) if *number < kept.latest.get() => {
                 return Poll::Ready(Some(Err(RequestBodyError::cancelled())));
             }
             Source::Again(kept, number, passed) => {
                 kept.latest.set(*number);
                 let is_last = Rc::strong_count(kept) == 1;
-                kept.poll(passed, is_last, context)
+                kept.poll(passed, (is_last, unhurried), context)
             }
         };
         let polled = match &mut this.leash {

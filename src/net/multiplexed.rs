@@ -1,6 +1,7 @@
 //! One HTTP/2 connection to an upstream, shared by many exchanges at once.
 
 use std::cell::{Cell, RefCell};
+use std::error::Error as _;
 use std::future::poll_fn;
 use std::num::NonZeroU32;
 use std::pin::Pin;
@@ -45,6 +46,20 @@ pub(super) enum NotBegun {
     Broken(hyper::Error),
     /// The upstream closed it before it said how many streams it allows.
     Closed,
+}
+
+/// Why an exchange over HTTP/2 broke off, in words for an operator: hyper itself says no more than "http2 error". What an upstream adds
+/// to its farewell is left out.
+pub(super) fn spelled_out(error: &hyper::Error) -> String {
+    let Some(cause) = error.source() else { return error.to_string() };
+    let Some(h2) = cause.downcast_ref::<h2::Error>() else { return format!("{error}: {cause}") };
+    match h2.reason() {
+        Some(reason) if h2.is_remote() && h2.is_reset() => format!("it reset the stream: {reason}"),
+        Some(reason) if h2.is_remote() => format!("it ended the connection: {reason}"),
+        Some(reason) if h2.is_library() => format!("its HTTP/2 breaks a rule: {reason}"),
+        Some(reason) => format!("{error}: {reason}"),
+        None => h2.get_io().map_or_else(|| error.to_string(), ToString::to_string),
+    }
 }
 
 /// The connection.

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use super::dial::{Dial, DialError};
 use super::http1::{self, Connection};
-use super::multiplexed::{Multiplexed, NotBegun, Place};
+use super::multiplexed::{self, Multiplexed, NotBegun, Place};
 use super::ready::Added;
 use super::stream::Stream;
 use crate::base::clock;
@@ -95,7 +95,7 @@ pub enum Fault {
     #[error(transparent)]
     Http1(#[from] http1::Fault),
     /// Over HTTP/2.
-    #[error(transparent)]
+    #[error("{}", multiplexed::spelled_out(.0))]
     Http2(#[from] hyper::Error),
     /// The answer ended, and the upstream did not say that this was its end: hyper tells a reset with `NO_ERROR` so, but only
     /// `END_STREAM` ends a body (RFC 9113, section 8.1).
@@ -119,7 +119,7 @@ pub enum PoolError {
     #[error(transparent)]
     Dial(#[from] DialError),
     /// It closed before it could be used.
-    #[error("the connection closed before it could be used: {0}")]
+    #[error("the connection closed before it could be used: {}", multiplexed::spelled_out(.0))]
     Handshake(#[source] hyper::Error),
 }
 

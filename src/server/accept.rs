@@ -161,7 +161,7 @@ async fn greet(
     };
     // Envoy comes by itself, whatever stands in front of it.
     if let Some(balancers) = hall.balancers.as_deref().filter(|_| callers == Callers::Visitors) {
-        introduce(&mut stream, &mut peer, balancers).await?;
+        introduce(&mut stream, &mut peer, balancers, &hall.places).await?;
     }
     let share = hall.places.share(peer.remote.map(|remote| remote.ip())).ok_or_else(|| {
         io::Error::new(io::ErrorKind::QuotaExceeded, "its address has as many connections as it may have")
@@ -182,15 +182,22 @@ async fn greet(
 ///
 /// The visitor's address stands in place of the balancer's from here on, also where it is asked whether `X-Forwarded-*` count: a
 /// balancer of this kind passes on the visitor's bytes as they are, so what they say is the visitor's word.
-async fn introduce(stream: &mut TcpStream, peer: &mut Peer, balancers: &[IpNet]) -> io::Result<()> {
+async fn introduce(stream: &mut TcpStream, peer: &mut Peer, balancers: &[IpNet], places: &Places) -> io::Result<()> {
     let is_balancer = |address: IpAddr| balancers.iter().any(|network| network.contains(&address.to_canonical()));
     if !peer.remote.is_some_and(|remote| is_balancer(remote.ip())) {
+        places.note_stranger();
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
             "the peer is no trusted proxy, so it may tell us nothing",
         ));
     }
-    match proxy_protocol::read(stream).await? {
+    let announced = proxy_protocol::read(stream).await.inspect_err(|error| {
+        // Balancers that only look whether we listen close without a word.
+        if error.kind() == io::ErrorKind::InvalidData {
+            places.note_unannounced();
+        }
+    });
+    match announced? {
         Some(ends) => (peer.remote, peer.local) = (Some(ends.source), Some(ends.destination)),
         None => peer.remote = None,
     }
@@ -202,13 +209,29 @@ fn certificate(connection: &ServerConnection) -> Option<Arc<ClientCertificate>> 
     ClientCertificate::new(leaf).map(Arc::new)
 }
 
-/// Tells, for the worker's sweeps, of connections that were closed because their address had too many.
+/// Tells, for the worker's sweeps, of connections that were closed because their address had too many, or because it was not said whose
+/// they are.
 pub fn tell_refused(places: &Places) {
     let count = places.refused();
     if count > 0 {
         tracing::warn!(
             count,
             "connections were closed at once: their addresses have as many as `limits.connections_per_address` allows"
+        );
+    }
+    let (strangers, unannounced) = places.without_introduction();
+    if strangers > 0 {
+        tracing::warn!(
+            count = strangers,
+            "connections were closed at once: `listen.proxy_protocol` is on, and their peers are not in `trusted_proxies.networks`; let \
+             the balancer alone come here, and name its address there"
+        );
+    }
+    if unannounced > 0 {
+        tracing::warn!(
+            count = unannounced,
+            "connections were closed at once: `listen.proxy_protocol` is on, and their peers sent no PROXY protocol header; have the \
+             balancer send one, or turn it off here"
         );
     }
 }

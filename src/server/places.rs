@@ -19,6 +19,9 @@ pub struct Places {
     exempt: Vec<IpNet>,
     parts: Vec<Mutex<HashMap<IpAddr, usize>>>,
     refused: AtomicU64,
+    /// Peers without the PROXY protocol's leave to speak, and those that did not speak it.
+    strangers: AtomicU64,
+    unannounced: AtomicU64,
     shortage: watch::Sender<()>,
 }
 
@@ -44,6 +47,8 @@ impl Places {
             exempt,
             parts: (0..PARTS).map(|_| Mutex::default()).collect(),
             refused: AtomicU64::new(0),
+            strangers: AtomicU64::new(0),
+            unannounced: AtomicU64::new(0),
             shortage: watch::Sender::new(()),
         })
     }
@@ -90,6 +95,21 @@ impl Places {
     /// How many were refused since this was last asked.
     pub fn refused(&self) -> u64 {
         self.refused.swap(0, Ordering::Relaxed)
+    }
+
+    /// Notes a peer that may send no PROXY protocol header, where one is needed.
+    pub fn note_stranger(&self) {
+        self.strangers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes a peer that began with something else than a PROXY protocol header.
+    pub fn note_unannounced(&self) {
+        self.unannounced.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many of either were noted since this was last asked.
+    pub fn without_introduction(&self) -> (u64, u64) {
+        (self.strangers.swap(0, Ordering::Relaxed), self.unannounced.swap(0, Ordering::Relaxed))
     }
 
     fn part(&self, key: IpAddr) -> &Mutex<HashMap<IpAddr, usize>> {

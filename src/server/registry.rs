@@ -56,6 +56,8 @@ pub struct Progress {
     state: AtomicU64,
     /// One more than the number of the sweep since which nothing can be written; 0 when something can.
     blocked: AtomicU64,
+    /// The same of the head of a request that is being received over HTTP/2, whatever else the connection is doing.
+    heading: AtomicU64,
     /// Whether the window of some answer holds it back.
     holds_back: AtomicBool,
     /// Whether an answer has broken off.
@@ -102,6 +104,13 @@ impl Progress {
         }
     }
 
+    /// Notes whether the head of a request has begun, over HTTP/2, and not ended.
+    pub fn receiving_head(&self, some: bool) {
+        if some != (self.heading.load(Ordering::Relaxed) != 0) {
+            self.heading.store(if some { self.now() + 1 } else { 0 }, Ordering::Relaxed);
+        }
+    }
+
     /// Whether the peer takes nothing of what waits to be sent.
     pub fn is_blocked(&self) -> bool {
         self.blocked.load(Ordering::Relaxed) != 0
@@ -126,10 +135,10 @@ impl Progress {
     /// Whether it has outlasted its phase at the sweep `now`. What began within a sweep has lasted less than the count says.
     fn is_overdue(&self, now: u64, patience: &Patience) -> bool {
         let outlasts = |since: u64, bound: Duration| now.saturating_sub(since) > bound.as_secs();
-        let stands_still = |since: &AtomicU64| {
-            since.load(Ordering::Relaxed).checked_sub(1).is_some_and(|since| outlasts(since, patience.send))
+        let goes_on = |since: &AtomicU64, bound| {
+            since.load(Ordering::Relaxed).checked_sub(1).is_some_and(|since| outlasts(since, bound))
         };
-        if stands_still(&self.blocked) {
+        if goes_on(&self.blocked, patience.send) || goes_on(&self.heading, patience.head) {
             return true;
         }
         let (phase, since) = self.read();
@@ -213,6 +222,7 @@ impl Registry {
             ticks: Arc::clone(&self.ticks),
             state: AtomicU64::new(0),
             blocked: AtomicU64::new(0),
+            heading: AtomicU64::new(0),
             holds_back: AtomicBool::new(false),
             broken: AtomicBool::new(false),
         };
@@ -323,6 +333,23 @@ mod tests {
         }
         assert_eq!((command(&stuck), command(&moving)), (Command::Close, Command::Serve));
         assert!(stuck.progress().is_blocked());
+    }
+
+    #[test]
+    fn a_head_between_answers_is_bounded_too() {
+        let registry = Registry::new(PATIENCE);
+        let (open, whole) = (registry.join(), registry.join());
+        for entry in [&open, &whole] {
+            entry.progress().enter(Phase::Busy);
+            entry.progress().receiving_head(true);
+        }
+        for _ in 0..3 {
+            registry.sweep();
+            open.progress().receiving_head(true);
+            whole.progress().receiving_head(false);
+            whole.progress().receiving_head(true);
+        }
+        assert_eq!((command(&open), command(&whole)), (Command::Close, Command::Serve));
     }
 
     #[test]

@@ -250,7 +250,9 @@ impl AsyncRead for Wire {
             buffer.put_slice(rest.get(..count).unwrap_or_default());
             this.opening.pass(count);
         } else if let Some(guard) = &mut this.guard {
-            return read_guarded(&mut this.stream, guard, context, buffer);
+            let polled = read_guarded(&mut this.stream, guard, context, buffer);
+            this.progress.receiving_head(guard.is_in_head());
+            return polled;
         } else {
             ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
         }

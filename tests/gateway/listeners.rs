@@ -224,6 +224,7 @@ fn what_is_no_header_ends_the_connection() {
         assert_eq!(sent(&gateway, &bad), "", "{bad:?}");
     }
     assert_eq!(upstream.connections(), 0);
+    assert!(gateway.logs_come_to_hold("their peers sent no PROXY protocol header"), "{}", gateway.logs());
     // Two headers: the second one is the visitor's, and no HTTP.
     let twice = with_request(&[version_two(0x21, 0x11), b"PROXY TCP4 6.6.6.6 1.1.1.1 1 2\r\n".to_vec()].concat());
     assert!(!sent(&gateway, &twice).starts_with("HTTP/1.1 200"));
@@ -238,6 +239,7 @@ fn nobody_but_a_trusted_proxy_may_send_one() {
         assert_eq!(sent(&gateway, &bytes), "");
     }
     assert_eq!(upstream.connections(), 0);
+    assert!(gateway.logs_come_to_hold("their peers are not in `trusted_proxies.networks`"), "{}", gateway.logs());
     // Where no balancer is configured, a header is no HTTP, trusted or not.
     let plain = start("http = [\"127.0.0.1:0\"]", TRUSTED, &upstream);
     for header in [b"PROXY TCP4 192.0.2.7 198.51.100.1 4444 443\r\n".to_vec(), version_two(0x21, 0x11)] {

@@ -125,6 +125,9 @@ fn ranges_are_parts_of_the_whole() {
         ("bytes=-2", "bytes 8-9/10", "89"),
         ("bytes=4-4", "bytes 4-4/10", "4"),
         ("bytes=5-999", "bytes 5-9/10", "56789"),
+        ("bytes=5-99999999999999999999", "bytes 5-9/10", "56789"),
+        ("bytes=-999", "bytes 0-9/10", "0123456789"),
+        ("Bytes=0-3,", "bytes 0-3/10", "0123"),
     ] {
         let answer = part(range);
         assert_eq!((answer.status, answer.text().as_str()), (206, body), "{range}");
@@ -141,6 +144,19 @@ fn ranges_are_parts_of_the_whole() {
     let conditional =
         scene.gateway.get("/digits.txt").header("Range", "bytes=0-3").header("If-Range", "\"old\"").send();
     assert_eq!((conditional.status, conditional.text().as_str()), (200, "0123456789"));
+    // A download that goes on where it broke off.
+    let etag = part("bytes=0-0").header("etag").expect("there is one").to_owned();
+    let resumed = |etag: &str, range: &str| {
+        scene.gateway.get("/digits.txt").header("Range", range).header("If-Range", etag).send()
+    };
+    assert_eq!((resumed(&etag, "bytes=6-").status, resumed(&etag, "bytes=6-").text().as_str()), (206, "6789"));
+    assert_eq!(resumed(&format!("W/{etag}"), "bytes=6-").status, 200, "a weak validator is none for parts");
+    assert_eq!((resumed(&etag, "bytes=10-").status, resumed("\"old\"", "bytes=10-").status), (416, 200));
+    write(&scene.www(), "empty.txt", "");
+    for range in ["bytes=0-0", "bytes=0-", "bytes=-1"] {
+        let none = scene.gateway.get("/empty.txt").header("Range", range).send();
+        assert_eq!((none.status, none.header("content-range")), (416, Some("bytes */0")), "{range}");
+    }
     let head = scene.gateway.client().request("HEAD", "/digits.txt").header("Range", "bytes=0-3").send();
     assert_eq!((head.status, head.header("content-length")), (200, Some("10")));
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::client::{Client, h2c, open_to_all, run};
-use crate::frames::{GOAWAY, Raw, request};
+use crate::frames::{GOAWAY, HEADERS, Raw, block, request};
 use crate::server::Server;
 use crate::support::answer::Answer;
 use crate::support::upstream::Upstream;
@@ -182,4 +182,23 @@ fn an_answer_of_which_nothing_is_taken_ends_alone() {
         assert_eq!(client.get("/after").await.unwrap().status, 200, "the connection goes on");
     });
     assert!(crate::support::comes_true(|| upstream.open_connections() <= 2), "{}", upstream.open_connections());
+}
+
+/// It is a head like any other, though over HTTP/2 nothing else can come on its connection meanwhile.
+#[test]
+fn a_head_that_does_not_end_has_the_time_of_a_head() {
+    let upstream = Upstream::start();
+    let gateway = open_to_all(&upstream.url()).raw("[limits]\nheader_timeout = \"1s\"").start();
+    let authority = gateway.url().trim_start_matches("http://").to_owned();
+    let mut raw = Raw::connect(gateway.url());
+    raw.send(HEADERS, 1, 1, &block(&request("GET", "/x", &authority))).unwrap();
+    let ended = loop {
+        match raw.next() {
+            Ok(Some(_)) => {}
+            Ok(None) => break true,
+            Err(error) => break error.kind() != std::io::ErrorKind::WouldBlock,
+        }
+    };
+    assert!(ended, "it is still waited for");
+    assert_eq!(upstream.count(), 0);
 }

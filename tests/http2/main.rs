@@ -18,6 +18,7 @@ mod client;
 mod frames;
 mod server;
 
+mod calls;
 mod downgrade;
 mod farewells;
 mod interim;

@@ -181,6 +181,7 @@ fn what_the_upstream_did_not_look_at_is_sent_once_more_and_nothing_else_is() {
     });
     let count = |path: &str| server.requests().iter().filter(|seen| seen.target == path).count();
     assert_eq!((count("/refused-once"), count("/refused"), count("/broken")), (2, 2, 1));
+    assert!(gateway.logs_come_to_hold("it reset the stream: unexpected internal error"), "{}", gateway.logs());
 }
 
 #[test]

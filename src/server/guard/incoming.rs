@@ -151,6 +151,10 @@ impl Incoming {
         }
     }
 
+    pub(super) const fn is_in_head(&self) -> bool {
+        self.open_block.is_some()
+    }
+
     pub(super) const fn is_over(&self) -> bool {
         matches!(self.at, At::Over)
     }

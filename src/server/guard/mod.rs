@@ -55,6 +55,11 @@ impl Guard {
         self.incoming.handed_on(count);
     }
 
+    /// Whether the head of a request has begun and not ended.
+    pub const fn is_in_head(&self) -> bool {
+        self.incoming.is_in_head()
+    }
+
     /// Whether nothing more of what the visitor sends is handed on.
     pub const fn is_over(&self) -> bool {
         self.incoming.is_over()

@@ -170,3 +170,20 @@ fn ranges_heads_and_conditions_go_through() {
     let second = crate::support::client::read_response(&mut reader, "GET").expect("an answer to GET");
     assert_eq!(second.json()["target"], "/public/next");
 }
+
+/// Where a status says that nothing follows no length does (RFC 9110, section 8.6), and where it has no name none is made up.
+#[test]
+fn a_status_says_no_more_than_it_means() {
+    let arena = Arena::new();
+    let alice = arena.cookie("alice");
+    let ask = |method: &str, raw: &str| {
+        arena.upstream.on("/app/scripted", Answer::raw(raw.to_owned(), Ending::KeepOpen));
+        arena.gateway.client().request(method, "/app/scripted").header("Cookie", &alice).send()
+    };
+    for method in ["GET", "HEAD"] {
+        let empty = ask(method, "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n");
+        assert_eq!((empty.status, empty.header("content-length")), (204, None), "{method}");
+    }
+    let odd = ask("GET", "HTTP/1.1 600 Odd\r\nContent-Length: 2\r\n\r\nok");
+    assert_eq!((odd.head.first_line.trim_end(), odd.text().as_str()), ("HTTP/1.1 600", "ok"));
+}
