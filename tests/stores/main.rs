@@ -18,6 +18,7 @@ mod ends;
 mod everywhere;
 mod large;
 mod load;
+mod losses;
 mod outage;
 mod outgrown;
 mod postgres;

@@ -89,6 +89,11 @@ impl Mark {
         Self { key: self.key, before }
     }
 
+    /// The mark that is found by this key.
+    pub(super) const fn of(key: Key, before: Timestamp) -> Self {
+        Self { key, before }
+    }
+
     /// What it is found by.
     pub const fn key(&self) -> &Key {
         &self.key

@@ -179,6 +179,13 @@ impl EndedSessions {
         self.inner.marks.contains_key(mark.key())
     }
 
+    /// Every mark that is remembered.
+    pub fn marks(&self) -> Vec<Mark> {
+        let caches = [&self.inner.marks, &self.inner.hearsay];
+        let all = caches.into_iter().flat_map(Cache::iter);
+        all.map(|(key, entry)| Mark::of(*key, entry.before)).collect()
+    }
+
     /// Grows with every mark: who has asked at this epoch need not ask again.
     pub fn epoch(&self) -> u64 {
         self.inner.epoch.load(Ordering::Acquire)

@@ -19,6 +19,12 @@ pub enum StoreFault {
         /// How long it had.
         bound: Duration,
     },
+    /// It is there, and takes nothing new at present: it is full, or may only be read. What it has can be read.
+    #[error("the session store takes nothing new: {reason}")]
+    Refused {
+        /// Why.
+        reason: String,
+    },
     /// It answered with something that is none of ours: the store is well, this one record is not.
     #[error("the session store holds {what}")]
     Unusable {
@@ -31,6 +37,14 @@ impl StoreFault {
     /// The store can't be used for this reason.
     pub(crate) fn away(reason: impl Into<String>) -> Self {
         Self::Away { reason: reason.into() }
+    }
+
+    /// Whether the same may work in a while, without anybody's doing anything about this one record.
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::Away { .. } | Self::Slow { .. } | Self::Refused { .. } => true,
+            Self::Unusable { .. } => false,
+        }
     }
 }
 

@@ -20,7 +20,7 @@ mod statements;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 pub use self::fault::{StoreFault, StoreSetup};
@@ -48,6 +48,8 @@ struct Shared {
     backend: Backend,
     breaker: Breaker,
     faults: AtomicU64,
+    /// It is there, and takes nothing new.
+    refuses: AtomicBool,
     timeout: Duration,
     name: &'static str,
 }
@@ -66,6 +68,13 @@ pub struct Stored {
     pub bytes: Vec<u8>,
     /// Names this writing of it: another writing has another version.
     pub version: Version,
+}
+
+/// Whether an exchange leaves something new in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asks {
+    Room,
+    NoRoom,
 }
 
 /// Names one writing of a record: drawn at random, so that no two are ever taken for the same.
@@ -135,8 +144,14 @@ impl Store {
                 (Backend::Postgres(Box::new(PostgresStore::new(place, settings, lifetime)?)), "postgres")
             }
         };
-        let shared =
-            Shared { backend, breaker: Breaker::default(), faults: AtomicU64::new(0), timeout: settings.timeout, name };
+        let shared = Shared {
+            backend,
+            breaker: Breaker::default(),
+            faults: AtomicU64::new(0),
+            refuses: AtomicBool::new(false),
+            timeout: settings.timeout,
+            name,
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -145,13 +160,16 @@ impl Store {
     /// # Errors
     /// When the store can't be asked, or what it has is no record. Says nothing of whether there is a record.
     pub async fn load(&self, key: &RecordKey) -> Result<Option<Stored>, StoreFault> {
-        self.guarded(Box::pin(async {
-            match &self.shared.backend {
-                Backend::Redis(redis) => redis.load(key).await,
-                Backend::Sqlite(sqlite) => sqlite.load(key).await,
-                Backend::Postgres(postgres) => postgres.load(key).await,
-            }
-        }))
+        self.guarded(
+            Asks::NoRoom,
+            Box::pin(async {
+                match &self.shared.backend {
+                    Backend::Redis(redis) => redis.load(key).await,
+                    Backend::Sqlite(sqlite) => sqlite.load(key).await,
+                    Backend::Postgres(postgres) => postgres.load(key).await,
+                }
+            }),
+        )
         .await
     }
 
@@ -172,13 +190,16 @@ impl Store {
         }
         let version = Version::draw()?;
         let written = self
-            .guarded(Box::pin(async {
-                match &self.shared.backend {
-                    Backend::Redis(redis) => redis.save(key, version, bytes, life, expected).await,
-                    Backend::Sqlite(sqlite) => sqlite.save(key, version, bytes, life, expected).await,
-                    Backend::Postgres(postgres) => postgres.save(key, version, bytes, life, expected).await,
-                }
-            }))
+            .guarded(
+                Asks::Room,
+                Box::pin(async {
+                    match &self.shared.backend {
+                        Backend::Redis(redis) => redis.save(key, version, bytes, life, expected).await,
+                        Backend::Sqlite(sqlite) => sqlite.save(key, version, bytes, life, expected).await,
+                        Backend::Postgres(postgres) => postgres.save(key, version, bytes, life, expected).await,
+                    }
+                }),
+            )
             .await?;
         Ok(if written { Saved::Written(version) } else { Saved::Conflict })
     }
@@ -188,13 +209,16 @@ impl Store {
     /// # Errors
     /// When the store can't be asked. The record may be there still.
     pub async fn remove(&self, key: &RecordKey) -> Result<(), StoreFault> {
-        self.guarded(Box::pin(async {
-            match &self.shared.backend {
-                Backend::Redis(redis) => redis.remove(key).await,
-                Backend::Sqlite(sqlite) => sqlite.remove(key).await,
-                Backend::Postgres(postgres) => postgres.remove(key).await,
-            }
-        }))
+        self.guarded(
+            Asks::NoRoom,
+            Box::pin(async {
+                match &self.shared.backend {
+                    Backend::Redis(redis) => redis.remove(key).await,
+                    Backend::Sqlite(sqlite) => sqlite.remove(key).await,
+                    Backend::Postgres(postgres) => postgres.remove(key).await,
+                }
+            }),
+        )
         .await
     }
 
@@ -215,13 +239,16 @@ impl Store {
     /// When the store can't be asked.
     pub async fn lengthen(&self, lock: &Lock, life: Duration) -> Result<bool, StoreFault> {
         let Lock { name, holder } = lock;
-        self.guarded(Box::pin(async {
-            match &self.shared.backend {
-                Backend::Redis(redis) => redis.lock(name, holder, life).await,
-                Backend::Sqlite(sqlite) => sqlite.lock(name, holder, life).await,
-                Backend::Postgres(postgres) => postgres.lock(name, holder, life).await,
-            }
-        }))
+        self.guarded(
+            Asks::Room,
+            Box::pin(async {
+                match &self.shared.backend {
+                    Backend::Redis(redis) => redis.lock(name, holder, life).await,
+                    Backend::Sqlite(sqlite) => sqlite.lock(name, holder, life).await,
+                    Backend::Postgres(postgres) => postgres.lock(name, holder, life).await,
+                }
+            }),
+        )
         .await
     }
 
@@ -231,13 +258,16 @@ impl Store {
     /// When the store can't be asked; the lock ends by itself.
     pub async fn unlock(&self, lock: Lock) -> Result<(), StoreFault> {
         let Lock { name, holder } = lock;
-        self.guarded(Box::pin(async {
-            match &self.shared.backend {
-                Backend::Redis(redis) => redis.unlock(&name, &holder).await,
-                Backend::Sqlite(sqlite) => sqlite.unlock(&name, &holder).await,
-                Backend::Postgres(postgres) => postgres.unlock(&name, &holder).await,
-            }
-        }))
+        self.guarded(
+            Asks::NoRoom,
+            Box::pin(async {
+                match &self.shared.backend {
+                    Backend::Redis(redis) => redis.unlock(&name, &holder).await,
+                    Backend::Sqlite(sqlite) => sqlite.unlock(&name, &holder).await,
+                    Backend::Postgres(postgres) => postgres.unlock(&name, &holder).await,
+                }
+            }),
+        )
         .await
     }
 
@@ -247,13 +277,16 @@ impl Store {
     /// # Errors
     /// When the store can't be asked. The others may have been told, or not: tell them again.
     pub async fn tell(&self, channel: Channel, entry: &[u8]) -> Result<(), StoreFault> {
-        self.guarded(Box::pin(async {
-            match &self.shared.backend {
-                Backend::Redis(redis) => redis.tell(channel, entry).await,
-                Backend::Sqlite(sqlite) => sqlite.tell(channel, entry).await,
-                Backend::Postgres(postgres) => postgres.tell(channel, entry).await,
-            }
-        }))
+        self.guarded(
+            Asks::Room,
+            Box::pin(async {
+                match &self.shared.backend {
+                    Backend::Redis(redis) => redis.tell(channel, entry).await,
+                    Backend::Sqlite(sqlite) => sqlite.tell(channel, entry).await,
+                    Backend::Postgres(postgres) => postgres.tell(channel, entry).await,
+                }
+            }),
+        )
         .await
     }
 
@@ -263,13 +296,35 @@ impl Store {
     /// # Errors
     /// When the store can't be asked.
     pub async fn news(&self, channel: Channel, cursor: &Cursor) -> Result<Entries, StoreFault> {
-        self.guarded(Box::pin(async {
-            match &self.shared.backend {
-                Backend::Redis(redis) => redis.news(channel, cursor).await,
-                Backend::Sqlite(sqlite) => sqlite.news(channel, cursor).await,
-                Backend::Postgres(postgres) => postgres.news(channel, cursor).await,
-            }
-        }))
+        self.guarded(
+            Asks::NoRoom,
+            Box::pin(async {
+                match &self.shared.backend {
+                    Backend::Redis(redis) => redis.news(channel, cursor).await,
+                    Backend::Sqlite(sqlite) => sqlite.news(channel, cursor).await,
+                    Backend::Postgres(postgres) => postgres.news(channel, cursor).await,
+                }
+            }),
+        )
+        .await
+    }
+
+    /// Whether the entry is there still at which `cursor` stands. One that is not was kept for as long as the channel keeps any, or the store
+    /// lost it, and then may count anew what it is told next.
+    ///
+    /// # Errors
+    /// When the store can't be asked.
+    pub async fn has(&self, channel: Channel, cursor: &Cursor) -> Result<bool, StoreFault> {
+        self.guarded(
+            Asks::NoRoom,
+            Box::pin(async {
+                match &self.shared.backend {
+                    Backend::Redis(redis) => redis.has(channel, cursor).await,
+                    Backend::Sqlite(sqlite) => sqlite.has(channel, cursor).await,
+                    Backend::Postgres(postgres) => postgres.has(channel, cursor).await,
+                }
+            }),
+        )
         .await
     }
 
@@ -278,13 +333,16 @@ impl Store {
     /// # Errors
     /// When the store can't be asked.
     pub async fn tidy(&self) -> Result<(), StoreFault> {
-        self.guarded(Box::pin(async {
-            match &self.shared.backend {
-                Backend::Redis(_) => Ok(()),
-                Backend::Sqlite(sqlite) => sqlite.tidy().await,
-                Backend::Postgres(postgres) => postgres.tidy().await,
-            }
-        }))
+        self.guarded(
+            Asks::NoRoom,
+            Box::pin(async {
+                match &self.shared.backend {
+                    Backend::Redis(_) => Ok(()),
+                    Backend::Sqlite(sqlite) => sqlite.tidy().await,
+                    Backend::Postgres(postgres) => postgres.tidy().await,
+                }
+            }),
+        )
         .await
     }
 
@@ -292,13 +350,14 @@ impl Store {
     pub fn interruptions(&self) -> u64 {
         let connections = match &self.shared.backend {
             Backend::Redis(redis) => redis.connections(),
-            Backend::Sqlite(_) | Backend::Postgres(_) => 0,
+            Backend::Sqlite(sqlite) => sqlite.replaced(),
+            Backend::Postgres(_) => 0,
         };
         self.shared.faults.load(Ordering::Acquire).saturating_add(connections)
     }
 
     /// Has something done within the bound, unless the store is known to be away, and learns from how it went.
-    async fn guarded<T>(&self, work: impl Future<Output = Result<T, StoreFault>>) -> Result<T, StoreFault> {
+    async fn guarded<T>(&self, asks: Asks, work: impl Future<Output = Result<T, StoreFault>>) -> Result<T, StoreFault> {
         let shared = &*self.shared;
         shared.breaker.admit()?;
         let bounded = tokio::time::timeout(shared.timeout, work).await;
@@ -306,27 +365,55 @@ impl Store {
         match &result {
             Err(fault @ (StoreFault::Away { .. } | StoreFault::Slow { .. })) => {
                 shared.faults.fetch_add(1, Ordering::AcqRel);
-                if matches!(fault, StoreFault::Slow { .. }) {
-                    self.hang_up().await;
-                }
+                self.hang_up(fault).await;
                 if shared.breaker.failed() {
-                    tracing::warn!(store = shared.name, error = %fault, "the session store is away; sessions seen lately go on");
+                    tracing::warn!(
+                        store = shared.name,
+                        error = %fault,
+                        "the session store is away; sessions seen lately go on; bring back what `session.store.url` names"
+                    );
                 }
             }
-            Ok(_) | Err(StoreFault::Unusable { .. }) => {
+            Ok(_) | Err(StoreFault::Unusable { .. } | StoreFault::Refused { .. }) => {
                 if shared.breaker.succeeded() {
                     tracing::info!(store = shared.name, "the session store is back");
                 }
+                self.note_room(asks, result.as_ref().err());
             }
         }
         result
     }
 
-    /// Drops connections on which nothing moves: new ones may come through where these never will.
-    async fn hang_up(&self) {
+    /// Tells once that the store takes nothing new, and once that it does so again.
+    fn note_room(&self, asks: Asks, fault: Option<&StoreFault>) {
+        let Shared { refuses, name, .. } = &*self.shared;
+        match fault {
+            Some(fault @ StoreFault::Refused { .. }) => {
+                if !refuses.swap(true, Ordering::AcqRel) {
+                    tracing::error!(
+                        store = name,
+                        error = %fault,
+                        "the session store can only be read; sessions in it go on, and none is refreshed; give it room, or let us write to \
+                         what `session.store.url` names"
+                    );
+                }
+            }
+            None if asks == Asks::Room && refuses.load(Ordering::Acquire) => {
+                if refuses.swap(false, Ordering::AcqRel) {
+                    tracing::info!(store = name, "the session store takes new sessions again");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Drops connections on which nothing moves: new ones may come through where these never will. A database is looked at anew after any
+    /// fault, since its file or its tables may have gone.
+    async fn hang_up(&self, fault: &StoreFault) {
         match &self.shared.backend {
-            Backend::Redis(redis) => redis.hang_up().await,
-            Backend::Sqlite(_) => {}
+            Backend::Redis(redis) if matches!(fault, StoreFault::Slow { .. }) => redis.hang_up().await,
+            Backend::Redis(_) => {}
+            Backend::Sqlite(sqlite) => sqlite.hang_up().await,
             Backend::Postgres(postgres) => postgres.hang_up().await,
         }
     }

@@ -138,6 +138,13 @@ impl PostgresStore {
         Ok(entries)
     }
 
+    pub(super) async fn has(&self, channel: Channel, cursor: &Cursor) -> Result<bool, StoreFault> {
+        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let query = sqlx::query(sql(&self.statements.has)).bind(channel.name());
+        let query = query.bind(signed(cursor.number)).bind(signed(cursor.time));
+        Ok(query.fetch_optional(&self.pool().await?).await.map_err(|error| fault(&error))?.is_some())
+    }
+
     pub(super) async fn tidy(&self) -> Result<(), StoreFault> {
         let pool = self.pool().await?;
         for statement in &self.statements.tidy {
@@ -211,11 +218,15 @@ async fn make_tables(pool: &PgPool, statements: &Statements) -> Result<(), sqlx:
 }
 
 fn fault(error: &sqlx::Error) -> StoreFault {
-    StoreFault::away(match error {
-        sqlx::Error::Database(error) => error.message().to_owned(),
-        sqlx::Error::PoolTimedOut => "it gave no connection in time".to_owned(),
-        other => other.to_string(),
-    })
+    match error {
+        // A transaction that may only read, and a full disk (PostgreSQL, appendix A).
+        sqlx::Error::Database(error) if matches!(error.code().as_deref(), Some("25006" | "53100")) => {
+            StoreFault::Refused { reason: error.message().to_owned() }
+        }
+        sqlx::Error::Database(error) => StoreFault::away(error.message().to_owned()),
+        sqlx::Error::PoolTimedOut => StoreFault::away("it gave no connection in time"),
+        other => StoreFault::away(other.to_string()),
+    }
 }
 
 /// A statement of [`Statements`]: made of a checked prefix and nothing else that is not written there.

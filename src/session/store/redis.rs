@@ -152,6 +152,14 @@ impl RedisStore {
         Ok(Entries { entries, cursor, more })
     }
 
+    pub(super) async fn has(&self, channel: Channel, cursor: &Cursor) -> Result<bool, StoreFault> {
+        let id = format!("{}-{}", cursor.time, cursor.number);
+        let mut command = redis::cmd("XRANGE");
+        command.arg(self.stream(channel)).arg(&id).arg(&id);
+        let found: Vec<(String, Vec<Vec<u8>>)> = self.ask(&command).await?;
+        Ok(!found.is_empty())
+    }
+
     /// How many connections were begun so far.
     pub(super) fn connections(&self) -> u64 {
         self.connections.load(Ordering::Acquire)

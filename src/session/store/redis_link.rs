@@ -239,5 +239,9 @@ pub(super) fn text_of(error: &RedisError) -> String {
 
 /// The fault that an error of Redis is for whoever asked.
 pub(super) fn fault(error: &RedisError) -> StoreFault {
-    StoreFault::away(text_of(error))
+    match error.code() {
+        // It is full, a replica, can't save what it has, or has too few replicas: then it takes nothing, and can be read.
+        Some("OOM" | "READONLY" | "MISCONF" | "NOREPLICAS") => StoreFault::Refused { reason: text_of(error) },
+        _ => StoreFault::away(text_of(error)),
+    }
 }

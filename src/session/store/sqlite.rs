@@ -1,11 +1,14 @@
 //! A store in a file of `SQLite`, for the gateways of one machine.
 
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
 use super::fault::StoreFault;
 use super::journal::{Channel, Cursor, Entries, PAGE};
@@ -26,7 +29,28 @@ pub(super) struct SqliteStore {
     timeout: Duration,
     lifetime: Duration,
     statements: Statements,
-    pool: OnceCell<SqlitePool>,
+    opened: Mutex<Option<Opened>>,
+    replaced: AtomicU64,
+}
+
+/// Connections to the file that was at its path when they were made.
+#[derive(Debug)]
+struct Opened {
+    pool: SqlitePool,
+    file: FileId,
+}
+
+/// What tells one file from another one in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl From<Metadata> for FileId {
+    fn from(found: Metadata) -> Self {
+        Self { device: found.dev(), inode: found.ino() }
+    }
 }
 
 impl SqliteStore {
@@ -36,7 +60,8 @@ impl SqliteStore {
             timeout: settings.timeout,
             lifetime,
             statements: Statements::new(&settings.prefix, Dialect::Sqlite),
-            pool: OnceCell::new(),
+            opened: Mutex::default(),
+            replaced: AtomicU64::new(0),
         }
     }
 
@@ -114,6 +139,13 @@ impl SqliteStore {
         Ok(entries)
     }
 
+    pub(super) async fn has(&self, channel: Channel, cursor: &Cursor) -> Result<bool, StoreFault> {
+        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let query = sqlx::query(sql(&self.statements.has)).bind(channel.name());
+        let query = query.bind(signed(cursor.number)).bind(signed(cursor.time));
+        Ok(query.fetch_optional(&self.pool().await?).await.map_err(|error| fault(&error))?.is_some())
+    }
+
     pub(super) async fn tidy(&self) -> Result<(), StoreFault> {
         let pool = self.pool().await?;
         for statement in &self.statements.tidy {
@@ -122,26 +154,56 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// The connections, opened at the first use, with the tables made where they are missing.
+    /// How often another file was found in its place so far.
+    pub(super) fn replaced(&self) -> u64 {
+        self.replaced.load(Ordering::Acquire)
+    }
+
+    /// Closes the file; the next use opens it, with the tables made where they are missing.
+    pub(super) async fn hang_up(&self) {
+        *self.opened.lock().await = None;
+    }
+
+    /// The connections, opened at the first use, with the tables made where they are missing. A file that was taken away or replaced is
+    /// opened anew: whoever started later has that one, and there must be no two minds of who is signed in.
     async fn pool(&self) -> Result<SqlitePool, StoreFault> {
-        let pool = self.pool.get_or_try_init(|| async {
-            // Others wait for whoever writes; with a write-ahead log readers don't. What a power cut takes are the last moments.
-            let options = SqliteConnectOptions::new()
-                .filename(&self.path)
-                .create_if_missing(true)
-                .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Normal)
-                .busy_timeout(self.timeout);
-            make_private(&self.path)?;
-            let pool =
-                SqlitePoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(self.timeout).idle_timeout(IDLE);
-            let pool = pool.connect_lazy_with(options);
-            for statement in &self.statements.create {
-                sqlx::query(sql(statement)).execute(&pool).await.map_err(|error| fault(&error))?;
+        let mut held = self.opened.lock().await;
+        if let Some(opened) = &*held {
+            if self.file().is_some_and(|file| file == opened.file) {
+                return Ok(opened.pool.clone());
             }
-            Ok(pool)
-        });
-        pool.await.cloned()
+            tracing::warn!(
+                path = %self.path.display(),
+                "the file of the session store was taken away or replaced; what is there now is used"
+            );
+            // Counted before the new one is opened: what was read from the one before is from before an interruption.
+            self.replaced.fetch_add(1, Ordering::AcqRel);
+        }
+        *held = None;
+        // A little less than anybody waits, so that it is known why. With a write-ahead log readers don't wait for whoever writes. What a
+        // power cut takes are the last moments.
+        let options = SqliteConnectOptions::new()
+            .filename(&self.path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(self.timeout * 4 / 5);
+        make_private(&self.path)?;
+        let file = self.file().ok_or_else(|| StoreFault::away(format!("{} is gone", self.path.display())))?;
+        let pool =
+            SqlitePoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(self.timeout).idle_timeout(IDLE);
+        let pool = pool.connect_lazy_with(options);
+        for statement in &self.statements.create {
+            sqlx::query(sql(statement)).execute(&pool).await.map_err(|error| fault(&error))?;
+        }
+        *held = Some(Opened { pool: pool.clone(), file });
+        drop(held);
+        Ok(pool)
+    }
+
+    /// What is at the path now.
+    fn file(&self) -> Option<FileId> {
+        std::fs::metadata(&self.path).ok().map(FileId::from)
     }
 }
 
@@ -153,10 +215,14 @@ fn make_private(path: &Path) -> Result<(), StoreFault> {
 }
 
 fn fault(error: &sqlx::Error) -> StoreFault {
-    StoreFault::away(match error {
-        sqlx::Error::Database(error) => error.message().to_owned(),
-        other => other.to_string(),
-    })
+    let sqlx::Error::Database(error) = error else { return StoreFault::away(error.to_string()) };
+    let reason = error.message().to_owned();
+    // The lowest byte of a result code is its kind (SQLite, "Result and Error Codes"): busy, read-only, full.
+    let kind = error.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);
+    match kind {
+        Some(5 | 8 | 13) => StoreFault::Refused { reason },
+        _ => StoreFault::away(reason),
+    }
 }
 
 /// A statement of [`Statements`]: made of a checked prefix and nothing else that is not written there.

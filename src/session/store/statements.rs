@@ -41,6 +41,8 @@ pub(super) struct Statements {
     pub(super) tell: String,
     /// channel, number to go on after, earliest time, most rows → number, written, entry
     pub(super) news: String,
+    /// channel, number, written → a row when that entry is there
+    pub(super) has: String,
     /// What takes away what has ended.
     pub(super) tidy: [String; 3],
 }
@@ -96,6 +98,9 @@ impl Statements {
             news: format!(
                 "SELECT number, written, entry FROM {news} \
                  WHERE channel = $1 AND number > $2 AND written >= $3 AND expires > {now} ORDER BY number LIMIT $4"
+            ),
+            has: format!(
+                "SELECT 1 FROM {news} WHERE channel = $1 AND number = $2 AND written = $3 AND expires > {now}"
             ),
             tidy: [&records, &locks, &news].map(|table| format!("DELETE FROM {table} WHERE expires <= {now}")),
             tables: [records, locks, news],

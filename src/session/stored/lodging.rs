@@ -136,7 +136,7 @@ impl Lodging {
                 turn.refused();
                 return false;
             }
-            Err(KeepFault::Store(fault @ (StoreFault::Away { .. } | StoreFault::Slow { .. }))) => {
+            Err(KeepFault::Store(fault)) if fault.may_pass() => {
                 if refreshes.tells_size(&newest.id) {
                     tracing::warn!(
                         principal,
@@ -234,7 +234,7 @@ async fn move_later(keeper: &Keeper, newest: &Arc<Session>, refreshes: &Refreshe
                 refreshes.note_moved(kept.session(), keeper.ticket());
                 return;
             }
-            Err(KeepFault::Store(StoreFault::Away { .. } | StoreFault::Slow { .. })) => {}
+            Err(KeepFault::Store(fault)) if fault.may_pass() => {}
             Ok(Replaced::Over) | Err(_) => return,
         }
     }

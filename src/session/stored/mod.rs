@@ -11,11 +11,14 @@ mod alone;
 mod kept;
 mod lodging;
 mod outbox;
+mod restore;
 mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use tokio::sync::Notify;
 
 pub use self::alone::{Chance, Hold};
 pub use self::kept::Kept;
@@ -49,6 +52,8 @@ struct Inner {
     kept: KeptSessions,
     outbox: Outbox,
     reader: tokio::sync::Mutex<Reader>,
+    /// Told when the store may have lost what it was told.
+    losses: Notify,
     ended: EndedSessions,
     clock: Clock,
     lifetimes: Lifetimes,
@@ -118,6 +123,7 @@ impl StoredSessions {
             kept: KeptSessions::new(settings.fresh_for, settings.keep_for, lifetimes.absolute),
             outbox: Outbox::default(),
             reader: tokio::sync::Mutex::default(),
+            losses: Notify::new(),
             store,
             ended,
             clock,
@@ -187,7 +193,7 @@ impl StoredSessions {
             return Ok(known);
         }
         match self.reread(ticket, host).await {
-            Err(fault @ (StoreFault::Away { .. } | StoreFault::Slow { .. })) => known.map(Some).ok_or(fault),
+            Err(fault) if fault.may_pass() => known.map(Some).ok_or(fault),
             answer => answer,
         }
     }

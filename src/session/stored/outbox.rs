@@ -49,7 +49,7 @@ impl Outbox {
     /// Does what waits, in order.
     ///
     /// # Errors
-    /// At the first that the store can't be told; it stays in its place.
+    /// At the first that the store can't be told; it stays in its place. A store that takes nothing new is told at least what is to go.
     pub(super) async fn empty(&self, store: &Store) -> Result<(), StoreFault> {
         loop {
             let Some(errand) = self.waiting().front().cloned() else { return Ok(()) };
@@ -60,6 +60,10 @@ impl Outbox {
             match done {
                 // What can never be done must not hold up the rest.
                 Ok(()) | Err(StoreFault::Unusable { .. }) => {}
+                Err(fault @ StoreFault::Refused { .. }) => {
+                    self.remove_all(store).await?;
+                    return Err(fault);
+                }
                 Err(fault) => return Err(fault),
             }
             let mut waiting = self.waiting();
@@ -67,6 +71,19 @@ impl Outbox {
                 drop(waiting.pop_front());
             }
         }
+    }
+
+    /// Takes away what is to go, though there is something before it that the store does not take: other gateways then find nothing.
+    async fn remove_all(&self, store: &Store) -> Result<(), StoreFault> {
+        let removals = |errand: &Errand| matches!(errand, Errand::Remove(_));
+        let gone: Vec<Errand> = self.waiting().iter().filter(|errand| removals(errand)).cloned().collect();
+        for errand in gone {
+            if let Errand::Remove(record) = &errand {
+                store.remove(record).await?;
+            }
+            self.waiting().retain(|waiting| *waiting != errand);
+        }
+        Ok(())
     }
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<Errand>> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 
 use super::outbox::Errand;
-use super::{Inner, StoredSessions};
+use super::{Inner, StoredSessions, restore};
 use crate::session::ended::Mark;
 use crate::session::store::{Channel, Cursor, RecordKey, StoreFault, Version};
 
@@ -27,7 +27,12 @@ pub async fn watch(sessions: StoredSessions) {
     let inner = Arc::downgrade(&sessions.inner);
     share_ends(&sessions, &inner);
     drop(sessions);
-    tokio::join!(read(Weak::clone(&inner)), tell(Weak::clone(&inner)), tidy(inner));
+    tokio::join!(
+        read(Weak::clone(&inner)),
+        tell(Weak::clone(&inner)),
+        restore::restore(Weak::clone(&inner)),
+        tidy(inner)
+    );
 }
 
 /// Has the marks that are made here told to the others.
@@ -91,6 +96,8 @@ pub(super) struct Reader {
     recent: VecDeque<Vec<u8>>,
     known: HashSet<Vec<u8>>,
     rounds: u32,
+    /// The interruptions of the store after which it was last known to have all that was told.
+    interruptions: Option<u64>,
 }
 
 impl Reader {
@@ -100,6 +107,10 @@ impl Reader {
     /// When the store can't be asked; the next round goes on where this one stopped.
     pub(super) async fn round(&mut self, sessions: &StoredSessions) -> Result<(), StoreFault> {
         self.rounds = self.rounds.wrapping_add(1);
+        let interruptions = sessions.inner.store.interruptions();
+        if self.rounds.is_multiple_of(GO_BACK_EVERY) {
+            self.look_for_losses(sessions).await?;
+        }
         for channel in [Channel::Ends, Channel::Changes] {
             let read = self.cursor(channel).clone();
             let mut next = if self.rounds.is_multiple_of(GO_BACK_EVERY) { read.back() } else { read };
@@ -114,6 +125,26 @@ impl Reader {
                 if !page.more {
                     break;
                 }
+            }
+        }
+        if self.interruptions.replace(interruptions).is_some_and(|before| before != interruptions) {
+            sessions.inner.losses.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Begins anew where the last entry that was read is not there any more: what a store tells after it lost all may stand before that.
+    async fn look_for_losses(&mut self, sessions: &StoredSessions) -> Result<(), StoreFault> {
+        for channel in [Channel::Ends, Channel::Changes] {
+            let cursor = self.cursor(channel).clone();
+            if cursor == Cursor::default() || sessions.inner.store.has(channel, &cursor).await? {
+                continue;
+            }
+            *self.cursor(channel) = Cursor::default();
+            self.known.clear();
+            self.recent.clear();
+            if channel == Channel::Ends {
+                sessions.inner.losses.notify_one();
             }
         }
         Ok(())
