@@ -107,6 +107,21 @@ fn a_person_alone_ends_all_of_theirs() {
     assert!(knows(&scene, &signed_in(&scene, "alice", "phone")), "a sign-in after it is not hit");
 }
 
+/// Ended, signed in and ended again by another name, as quickly as it goes.
+#[test]
+fn a_session_that_began_right_after_an_end_is_hit_by_the_next_one() {
+    let scene = Scene::https(|config| config);
+    for (user, sid, is_person_first) in [("alice", "phone", true), ("bob", "laptop", false)] {
+        let about = [json!({ "sub": user }), json!({ "sid": sid })];
+        let [by_person, by_sid] = about.map(|about| token(&scene, &claims(&scene, &about), vec![]));
+        let (first, second) = if is_person_first { (by_person, by_sid) } else { (by_sid, by_person) };
+        assert_heard(&send(&scene.gateway, &first));
+        let began = signed_in(&scene, user, sid);
+        assert_heard(&send(&scene.gateway, &second));
+        assert!(!knows(&scene, &began), "{user}");
+    }
+}
+
 /// The provider names its sessions in logout tokens, and did not in the ID token: which one is meant can't be told.
 #[test]
 fn sessions_of_unknown_origin_end_with_any_of_the_persons() {

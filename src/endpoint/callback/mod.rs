@@ -8,11 +8,12 @@
 //! 5. Nothing here redirects back to the provider: after a failure a person decides to try again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
-use crate::base::clock::Timestamp;
+use crate::base::clock::{Timestamp, instant};
 use crate::base::random::{self, NoRandomness};
 use crate::endpoint::fault::{dropped, internal, not_kept, provider_fault};
 use crate::endpoint::form;
@@ -35,6 +36,11 @@ use crate::session::model::Session;
 
 /// The field that tells a form of ours from the provider's.
 const AGAIN: &str = "portcullis_again";
+
+/// The longest that a sign-in waits for its date. Gateways whose clocks differ by more date it later all the same.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// Between two looks at the clock.
+const STEP: Duration = Duration::from_millis(20);
 
 /// What a provider answers that can't give what was asked of a sign-in.
 const UNMET: &str = "unmet_authentication_requirements";
@@ -153,10 +159,24 @@ async fn begin(
     };
     match site.ended.admit(&session, started, seen) {
         Ok(created) => {
+            wait_for(site, created).await;
+            // What was ended meanwhile, this session was to come of too.
+            if let Err(cause) = site.ended.admit(&session, started, seen) {
+                return ended_meanwhile(site, visit, parts, offer, &cause);
+            }
             let session = Session { created, used: created, ..session };
             admit(site, visit, parts, &session, &retry, response).await
         }
         Err(cause) => ended_meanwhile(site, visit, parts, offer, &cause),
+    }
+}
+
+/// Waits for the second in which a session is to begin that comes right after an end of others: one that were there before its date could
+/// not be hit by another end in this very second.
+async fn wait_for(site: &Site, created: Timestamp) {
+    let until = instant() + LONGEST_WAIT;
+    while site.clock.now() < created && instant() < until {
+        tokio::time::sleep(STEP).await;
     }
 }
 

@@ -113,7 +113,7 @@ async fn the_state_decides_before_the_provider_is_asked() {
 async fn a_flow_past_its_time_is_refused() {
     let (site, visit) = (site(&["corp"]), browser());
     let flow = signing_in(&site, "/");
-    site.clock.advance(std::time::Duration::from_hours(2));
+    site.clock.advance(Duration::from_hours(2));
     let response = callback(&site, &visit, &answered(&flow), b"", "corp").await;
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
 }

@@ -2,7 +2,7 @@
 //! no session that they hit could live any more.
 //!
 //! 1. A mark hits sessions whether or not this gateway ever saw them, and never one that begins after it, were it in the same second:
-//!    such a session is dated a second later ([`EndedSessions::admit`]).
+//!    such a session is dated a second later ([`EndedSessions::admit`]), and is not there before that second.
 //! 2. Whoever asked at the present epoch need not ask again, so a request costs one atomic load.
 //! 3. The memory is bounded. What anybody may ask for without a proof has a small memory of its own, so that strangers can't push out
 //!    what counts.

@@ -387,23 +387,19 @@ impl Store {
     /// Tells once that the store takes nothing new, and once that it does so again.
     fn note_room(&self, asks: Asks, fault: Option<&StoreFault>) {
         let Shared { refuses, name, .. } = &*self.shared;
-        match fault {
-            Some(fault @ StoreFault::Refused { .. }) => {
-                if !refuses.swap(true, Ordering::AcqRel) {
-                    tracing::error!(
-                        store = name,
-                        error = %fault,
-                        "the session store can only be read; sessions in it go on, and none is refreshed; give it room, or let us write to \
-                         what `session.store.url` names"
-                    );
-                }
-            }
-            None if asks == Asks::Room && refuses.load(Ordering::Acquire) => {
-                if refuses.swap(false, Ordering::AcqRel) {
-                    tracing::info!(store = name, "the session store takes new sessions again");
-                }
-            }
-            _ => {}
+        let is_refused = matches!(fault, Some(StoreFault::Refused { .. }));
+        if let Some(fault) = fault.filter(|_| is_refused && !refuses.swap(true, Ordering::AcqRel)) {
+            tracing::error!(
+                store = name,
+                error = %fault,
+                "the session store can only be read; sessions in it go on, and none is refreshed; give it room, or let us write to what \
+                 `session.store.url` names"
+            );
+        }
+        // Read before it is written, since all is well most of the time.
+        let has_room = fault.is_none() && asks == Asks::Room;
+        if has_room && refuses.load(Ordering::Acquire) && refuses.swap(false, Ordering::AcqRel) {
+            tracing::info!(store = name, "the session store takes new sessions again");
         }
     }
 
