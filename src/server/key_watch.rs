@@ -151,24 +151,28 @@ mod tests {
     fn whoever_asks_gets_the_key_that_stands_there_now() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
-        write_key(&path);
-        let sources = vec![SecretSource::File(path.clone())];
-        let ring = Arc::new(Keyring::load(&sources).unwrap());
-        let (desk, asked) = KeyDesk::open();
-        let begun = clock::instant();
-        runtime().block_on(async {
-            let asking = async {
-                tokio::time::sleep(LATELY * 2).await;
-                write_key(&path);
-                desk.look().await;
-            };
-            tokio::select! {
-                () = watch(Arc::downgrade(&ring), sources, asked) => {}
-                () = asking => {}
-            }
-        });
-        assert_eq!(ring.epoch(), 1);
-        assert!(begun.elapsed() < EVERY, "nobody waited for the usual look");
+        let takes = || {
+            write_key(&path);
+            let sources = vec![SecretSource::File(path.clone())];
+            let ring = Arc::new(Keyring::load(&sources).unwrap());
+            let (desk, asked) = KeyDesk::open();
+            let begun = clock::instant();
+            runtime().block_on(async {
+                let asking = async {
+                    tokio::time::sleep(LATELY * 2).await;
+                    write_key(&path);
+                    desk.look().await;
+                };
+                tokio::select! {
+                    () = watch(Arc::downgrade(&ring), sources, asked) => {}
+                    () = asking => {}
+                }
+            });
+            assert_eq!(ring.epoch(), 1);
+            begun.elapsed()
+        };
+        // A busy machine may stand still for so long once, but not again and again.
+        assert!((0..10).any(|_| takes() < EVERY), "nobody waited for the usual look");
     }
 
     #[test]
@@ -186,7 +190,8 @@ mod tests {
                 tokio::time::sleep(SETTLE / 2).await;
                 write_key(&path);
             };
-            tokio::join!(settled(&weak, &sources), writer).0
+            // Where a busy machine lets both waits end at once, the writer comes first.
+            tokio::join!(biased; writer, settled(&weak, &sources)).1
         });
         assert!(matches!(found, Ok(Found::Moving)));
     }

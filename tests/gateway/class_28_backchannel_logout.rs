@@ -268,6 +268,7 @@ fn unknown_keys_are_looked_for_behind_its_back() {
     let alice = signed_in(&scene, "alice", "phone");
     let control = scene.provider.control();
     control.forget();
+    let began = now();
     for number in 0..200 {
         let fault = IdTokenFault::KeyId(format!("made-up-{number}"));
         assert_refused(
@@ -275,7 +276,9 @@ fn unknown_keys_are_looked_for_behind_its_back() {
             "kid",
         );
     }
-    assert!(control.count(Endpoint::Jwks) <= 2, "asked {} times", control.count(Endpoint::Jwks));
+    // Once in ten seconds: on a busy machine that may be a few times.
+    let (asked, allowed) = (control.count(Endpoint::Jwks), 2 + (now() - began) / 10);
+    assert!(asked <= allowed, "asked {asked} times");
     assert!(knows(&scene, &alice));
 }
 

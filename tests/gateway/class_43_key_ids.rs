@@ -1,5 +1,8 @@
 //! Attack 43: a `kid` that is a path, a query, a URL, a megabyte. It is compared, and never anything else.
 
+use std::time::Instant;
+
+use portcullis::base::clock::instant;
 use portcullis::demo::provider::{Endpoint, IdTokenFault};
 use serde_json::json;
 
@@ -30,13 +33,18 @@ fn odd_ids(listener: &str) -> Vec<String> {
     ids
 }
 
+/// How often the set may have been read since `began`: once in ten seconds, of which a busy machine may take a few.
+fn allowed(began: Instant) -> u64 {
+    2 + began.elapsed().as_secs() / 10
+}
+
 /// Each signed with the right key: only the name is odd. Each is an unknown key, which makes us ask for the set once in a while.
 #[test]
 fn a_key_under_another_name_is_not_found() {
     let scene = SignIns::start();
     let listener = Upstream::start();
     scene.assert_accepted("the set is known");
-    let mut asked = 0;
+    let (mut asked, began) = (0, instant());
     for id in odd_ids(&listener.url()) {
         let what: String = id.chars().take(40).collect();
         scene.control().once(IdTokenFault::KeyId(id));
@@ -44,7 +52,7 @@ fn a_key_under_another_name_is_not_found() {
         assert_eq!(scene.control().fired(), 1, "{what}");
         asked += scene.control().count(Endpoint::Jwks);
     }
-    assert!(asked <= 2, "odd key ids made us read the set {asked} times");
+    assert!(asked <= allowed(began), "odd key ids made us read the set {asked} times in {:?}", began.elapsed());
     assert_eq!(listener.connections(), 0, "a URL in a token was asked");
     scene.assert_accepted("a good sign-in after it");
 }
@@ -64,12 +72,12 @@ fn a_kid_that_is_no_text_is_refused() {
 fn a_flood_of_unknown_keys_does_not_reach_the_provider() {
     let scene = SignIns::start();
     scene.assert_accepted("the set is known");
-    let mut asked = 0;
+    let (mut asked, began) = (0, instant());
     for number in 0..30 {
         scene.control().once(IdTokenFault::KeyId(format!("random-{number}")));
         scene.assert_refused("a random kid");
         asked += scene.control().count(Endpoint::Jwks);
     }
-    assert!(asked <= 2, "30 unknown keys made us read the set {asked} times");
+    assert!(asked <= allowed(began), "30 unknown keys made us read the set {asked} times in {:?}", began.elapsed());
     scene.assert_accepted("alice, meanwhile");
 }

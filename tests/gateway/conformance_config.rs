@@ -1,5 +1,6 @@
 //! The modules of the `OpenID` Foundation's Config RP plan, each named as there, with an oracle of our own.
 
+use portcullis::base::clock::instant;
 use portcullis::demo::provider::{Edit, Endpoint, IdTokenFault, Misbehaviour};
 use serde_json::json;
 
@@ -98,6 +99,7 @@ fn rotated_keys_are_picked_up_once_the_pace_allows() {
     scene.control().rotate_keys().expect("a key can be made");
     scene.assert_accepted("with the second key");
     scene.control().rotate_keys().expect("a key can be made");
+    let began = instant();
     let mut tries = 0;
     let mut asked = 0;
     let tick = std::time::Duration::from_millis(200);
@@ -107,5 +109,7 @@ fn rotated_keys_are_picked_up_once_the_pace_allows() {
         assert!(tick * tries < PATIENCE, "the third key was never picked up");
         pause(tick);
     }
-    assert!(tries > 3 && asked <= 2, "{tries} sign-ins with an unknown key made us ask {asked} times");
+    // A busy machine makes few tries in the ten seconds until the set may be read again.
+    let paced = tries > 3 || began.elapsed() > std::time::Duration::from_secs(8);
+    assert!(paced && asked <= 2, "{tries} sign-ins with an unknown key made us ask {asked} times");
 }

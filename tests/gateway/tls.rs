@@ -148,7 +148,12 @@ fn certificates_are_taken_up_when_they_change_and_kept_when_the_new_ones_are_bro
     // Key and certificate don't belong together for a while, as when a tool writes one after the other.
     let renewed = scene.authority.server(&[HOST]);
     let pair = renewed.write(scene.folder.path(), "renewed");
-    std::fs::copy(&pair.1, scene.path("app.key")).unwrap();
+    // Each is moved there whole: what is half written when the gateway looks is another mistake.
+    let place = |from: &std::path::Path, to: &str| {
+        std::fs::copy(from, scene.path("fresh")).unwrap();
+        std::fs::rename(scene.path("fresh"), scene.path(to)).unwrap();
+    };
+    place(&pair.1, "app.key");
     let until = |needle: &str| {
         assert!(gateway.logs_come_to_hold(needle), "`{needle}` is not in:\n{}", gateway.logs());
     };
@@ -156,7 +161,7 @@ fn certificates_are_taken_up_when_they_change_and_kept_when_the_new_ones_are_bro
     assert_eq!(shown(), first);
     assert!(!gateway.logs().contains("BEGIN"), "nothing of a key is told");
 
-    std::fs::copy(&pair.0, scene.path("app.pem")).unwrap();
+    place(&pair.0, "app.pem");
     until("are in use");
     assert_eq!(shown(), *renewed.der());
     assert_eq!(open.ask(HOST, "/", &[]).unwrap().0, 200, "an open connection goes on");

@@ -308,20 +308,20 @@ fn trailers_pass_for_grpc_alone_and_never_with_what_only_headers_say() {
 #[test]
 fn an_upload_that_takes_longer_than_an_answer_may_is_no_slow_answer() {
     let server = Server::start();
-    let table = format!("{}\nresponse_timeout = \"1s\"", server.table());
+    let table = format!("{}\nresponse_timeout = \"2s\"", server.table());
     let gateway = h2c().raw(&table).route("/*", "\"everyone\"", "app").start();
     run(async {
         let client = Client::connect(gateway.url()).await;
         let mut sender = client.sender().ready().await.unwrap();
         let request = client.request(Method::POST, "/x").body(()).unwrap();
         let (response, mut stream) = sender.send_request(request, false).unwrap();
-        for _ in 0..8 {
+        for _ in 0..14 {
             stream.send_data(Bytes::from_static(b"."), false).unwrap();
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         stream.send_data(Bytes::from_static(b"!"), true).unwrap();
         let answer = read(response.await.unwrap()).await.unwrap();
-        assert!(answer.text().ends_with(" ........!"), "{}", answer.text());
+        assert!(answer.text().ends_with(" ..............!"), "{}", answer.text());
         // And one that is silent after that is too slow; a gRPC call has what it asks for.
         assert_eq!(client.get("/hang").await.unwrap().status, 504);
         let call =

@@ -8,7 +8,7 @@ use portcullis::demo::provider::{Edit, IdTokenFault};
 use serde_json::{Map, Value, json};
 
 use crate::redis::{Redis, until};
-use crate::scene::{SITE, Scene, cookies};
+use crate::scene::{SITE, Scene, cookies, patient};
 use crate::support::browser::Browser;
 use crate::support::client::Response;
 use crate::support::parts::{Part, are_there};
@@ -114,7 +114,7 @@ fn both_refuse(store: &str) {
 fn sessions_in_a_store_end_at_both_gateways() {
     if are_there("stores::sessions_in_a_store_end", &[Part::Redis]) {
         let redis = Redis::start();
-        both_refuse(&format!("\"redis://127.0.0.1:{}\"", redis.port()));
+        both_refuse(&patient(&format!("redis://127.0.0.1:{}", redis.port())));
     }
 }
 
@@ -122,10 +122,13 @@ fn sessions_in_a_store_end_at_both_gateways() {
 fn sessions_in_cookies_end_at_both_gateways_where_they_share_a_store() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let path = folder.path().join("s.db");
-    both_refuse(&format!("{{ url = \"sqlite:{}\", sessions = \"large\" }}", path.display()));
+    both_refuse(&format!("{{ url = \"sqlite:{}\", sessions = \"large\", timeout = \"10s\" }}", path.display()));
     if are_there("stores::sessions_in_cookies_end", &[Part::Redis]) {
         let redis = Redis::start();
-        both_refuse(&format!("{{ url = \"redis://127.0.0.1:{}\", sessions = \"large\" }}", redis.port()));
+        both_refuse(&format!(
+            "{{ url = \"redis://127.0.0.1:{}\", sessions = \"large\", timeout = \"10s\" }}",
+            redis.port()
+        ));
         assert!(!redis.ask(&["KEYS", "*"]).contains("portcullis:r:"), "no session was in the store");
     }
 }
@@ -147,7 +150,7 @@ fn without_a_store_the_one_that_is_told_refuses_at_once() {
 #[test]
 fn a_wrong_logout_token_signs_nobody_out_at_either_gateway() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let scene = Scene::new(&format!("\"sqlite:{}\"", folder.path().join("s.db").display()));
+    let scene = Scene::new(&patient(&format!("sqlite:{}", folder.path().join("s.db").display())));
     let alice = signed_in(&scene, "alice", 0, "one");
     let before = cookies(&alice);
     let set = |name: &str, value: Value| IdTokenFault::Claims(Edit::set(name, value));

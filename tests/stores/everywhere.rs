@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::postgres::Postgres;
 use crate::redis::{Cluster, Redis, Sentinels, until};
-use crate::scene::{SESSION, Scene, at, cookies};
+use crate::scene::{SESSION, Scene, at, cookies, patient};
 use crate::support::SESSION_KEY;
 use crate::support::parts::{Part, are_there};
 
@@ -70,7 +70,7 @@ fn records_of(told: &str) -> usize {
 fn in_a_file() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let path = folder.path().join("sessions.db");
-    let scene = Scene::new(&format!("\"sqlite:{}\"", path.display()));
+    let scene = Scene::new(&patient(&format!("sqlite:{}", path.display())));
     let dump = || {
         let files = ["", "-wal"].map(|ending| std::fs::read(format!("{}{ending}", path.display())).unwrap_or_default());
         String::from_utf8_lossy(&files.concat()).into_owned()
@@ -98,7 +98,7 @@ fn in_redis() {
         return;
     }
     let redis = Redis::start();
-    let scene = Scene::new(&format!("\"redis://127.0.0.1:{}\"", redis.port()));
+    let scene = Scene::new(&patient(&format!("redis://127.0.0.1:{}", redis.port())));
     a_session_lives_in(&scene, &|| records_of(&redis.ask(&["KEYS", "*"])), &|| dump(&redis));
 }
 
@@ -113,7 +113,7 @@ fn in_redis_over_tls_with_a_certificate_and_a_password() {
     let password = redis.folder().join("password");
     std::fs::write(&password, "pass word\n").expect("a file can be written");
     let table = format!(
-        "{{ url = \"rediss://gate@localhost:{}/0\", password = {{ file = {password:?} }}, ca = {:?}, cert = {:?}, key = {:?} }}",
+        "{{ url = \"rediss://gate@localhost:{}/0\", timeout = \"10s\", password = {{ file = {password:?} }}, ca = {:?}, cert = {:?}, key = {:?} }}",
         redis.port(),
         tls.ca,
         tls.cert,
@@ -129,7 +129,7 @@ fn behind_sentinels() {
         return;
     }
     let sentinels = Sentinels::start();
-    let scene = Scene::new(&format!("{:?}", sentinels.url()));
+    let scene = Scene::new(&patient(&sentinels.url()));
     let primary = &sentinels.primary;
     a_session_lives_in(&scene, &|| records_of(&primary.ask(&["KEYS", "*"])), &|| dump(primary));
 }
@@ -140,7 +140,7 @@ fn in_a_cluster() {
         return;
     }
     let cluster = Cluster::start();
-    let scene = Scene::new(&format!("{:?}", cluster.url()));
+    let scene = Scene::new(&patient(&cluster.url()));
     let primaries = || cluster.nodes.iter().filter(|node| node.ask(&["ROLE"]).starts_with("master"));
     let records = || primaries().map(|node| records_of(&node.ask(&["KEYS", "*"]))).sum();
     a_session_lives_in(&scene, &records, &|| primaries().map(dump).collect());
@@ -152,7 +152,7 @@ fn in_postgres() {
         return;
     }
     let postgres = Postgres::start();
-    let scene = Scene::new(&format!("{:?}", postgres.url()));
+    let scene = Scene::new(&patient(&postgres.url()));
     let count = || {
         let there = postgres.ask("portcullis", "SELECT to_regclass('portcullis_records') IS NOT NULL") == "t";
         if there {
@@ -175,7 +175,7 @@ fn dump(redis: &Redis) -> String {
 #[test]
 fn keys_rotate_ten_times_and_nobody_is_signed_out() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let store = format!("store = \"sqlite:{}\"", folder.path().join("s.db").display());
+    let store = format!("store = {}", patient(&format!("sqlite:{}", folder.path().join("s.db").display())));
     let key = |number: u8| {
         let bytes: Vec<u8> = (0..32_u8).map(|i| i.wrapping_mul(37).wrapping_add(number)).collect();
         base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, bytes)

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::postgres::Postgres;
 use crate::redis::Redis;
-use crate::scene::{Scene, at, cookies};
+use crate::scene::{Scene, at, cookies, patient};
 use crate::support::parts::{Part, are_there};
 
 /// So many letters that can't be made smaller.
@@ -66,7 +66,7 @@ pub(crate) fn in_each_store(test: &str, check: impl Fn(&str)) {
 #[test]
 fn three_hundred_groups_and_three_fat_tokens_go_to_an_upstream_at_either_gateway() {
     in_each_store("stores::three_fat_tokens", |url| {
-        let scene = with_fat_tokens(2, &[&format!("store = {{ url = {url:?}, timeout = \"5s\" }}")]);
+        let scene = with_fat_tokens(2, &[&format!("store = {{ url = {url:?}, timeout = \"10s\" }}")]);
         let mut browser = scene.signed_in("dora", 0);
         assert!(cookies(&browser).len() < 400, "{} bytes of cookies", cookies(&browser).len());
         for gateway in [0, 1, 0] {
@@ -100,7 +100,7 @@ fn without_a_store_fat_tokens_are_told_in_one_clear_line() {
 fn three_hundred_groups_and_fat_tokens_fit_a_store() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let url = format!("sqlite:{}", folder.path().join("s.db").display());
-    for table in [format!("{url:?}"), format!("{{ url = {url:?}, sessions = \"large\" }}")] {
+    for table in [patient(&url), format!("{{ url = {url:?}, sessions = \"large\", timeout = \"10s\" }}")] {
         let scene = Scene::new(&table);
         scene.put_person("dora", much());
         let mut browser = scene.signed_in("dora", 0);
@@ -118,7 +118,8 @@ fn three_hundred_groups_and_fat_tokens_fit_a_store() {
 fn what_fits_stays_in_cookies_when_the_store_is_for_large_ones() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let path = folder.path().join("s.db");
-    let scene = Scene::new(&format!("{{ url = \"sqlite:{}\", sessions = \"large\" }}", path.display()));
+    let scene =
+        Scene::new(&format!("{{ url = \"sqlite:{}\", sessions = \"large\", timeout = \"10s\" }}", path.display()));
     let mut browser = scene.signed_in("alice", 0);
     assert_eq!(scene.status(&mut browser, 1), 200);
     std::fs::remove_file(&path).expect("the gateways have opened it");

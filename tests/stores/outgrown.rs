@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use portcullis::base::clock::instant;
 use portcullis::demo::provider::{Endpoint, Lifetimes, ProviderOptions, RefreshTokens, Transport};
 use serde_json::json;
 
@@ -13,13 +14,15 @@ use crate::support::answer::Answer;
 use crate::support::browser::Browser;
 use crate::support::client::{Client, Request, Response, at_once};
 use crate::support::parts::{Part, are_there};
-use crate::support::pause;
 use crate::support::websocket::WebSocket;
+use crate::support::{pause, refreshes_since};
 
 /// How long an access token lasts.
 const LIFE: Duration = Duration::from_secs(9);
 /// When its refresh is due for certain, and it is good still.
 const DUE: Duration = Duration::from_secs(8);
+/// When it is due at the earliest; times are in whole seconds.
+const AGAIN: Duration = Duration::from_secs(6);
 const GRACE: Duration = Duration::from_secs(4);
 const REFRESHED: &str = "the tokens of a session were refreshed";
 const MOVED: &str = "a session outgrew its cookies and lives in the store from now on";
@@ -38,7 +41,7 @@ fn scene(count: usize, lines: &[&str]) -> Scene {
 }
 
 fn for_large_ones(url: &str) -> String {
-    format!("store = {{ url = {url:?}, timeout = \"2s\", sessions = \"large\" }}")
+    format!("store = {{ url = {url:?}, timeout = \"10s\", sessions = \"large\" }}")
 }
 
 /// From now on the provider tells more of her than fits into cookies.
@@ -118,6 +121,7 @@ fn out_of_cookies_and_on(url: &str) {
     grows(&scene);
     pause(DUE);
     // It is refreshed behind this request, and the answer to the next one brings the key.
+    let moved = instant();
     assert_eq!(get(&scene, 0, &before).status, 200);
     assert!(scene.gateways[0].logs_come_to_hold(MOVED), "{}", logs(&scene));
     let answer = browser.peek(&at("/api/x"));
@@ -128,30 +132,35 @@ fn out_of_cookies_and_on(url: &str) {
     assert!(set == [key.clone()] && is_key(&key), "{key}");
     assert_eq!(get(&scene, 0, &key).status, 200);
     let newest = token(&scene);
+    // On a busy machine the next refresh may be due before all of this has been looked at.
+    let is_newest = |scene: &Scene| token(scene) == newest || moved.elapsed() >= AGAIN;
     // Cookies from before lead to the same: here within the grace, at the other gateway, which never saw it move, as soon as it would ask.
     pause(LIFE.saturating_sub(DUE));
     assert_eq!(get(&scene, 0, &before).status, 200);
-    assert_eq!(token(&scene), newest);
+    assert!(is_newest(&scene), "{}", logs(&scene));
     let answer = get(&scene, 1, &before);
     assert_eq!(answer.status, 200, "{}", logs(&scene));
-    assert_eq!((token(&scene), refreshes(&scene)), (newest.clone(), 1), "{}", logs(&scene));
+    assert!(is_newest(&scene), "{}", logs(&scene));
+    assert!(refreshes_since(moved, AGAIN).contains(&refreshes(&scene)), "{}", logs(&scene));
     assert!(is_key(&set_and_cleared(&answer).0.join("; ")), "the other gateway brings the key as well");
     let newcomer = scene.gateway();
     scene.gateways.push(newcomer);
     for gateway in [0, 1, 2] {
         knows_all_of_her(&scene, gateway, &mut browser);
         assert_eq!(get(&scene, gateway, &key).status, 200);
-        assert_eq!(token(&scene), newest);
+        assert!(is_newest(&scene), "{}", logs(&scene));
     }
     assert_eq!(count(&logs(&scene), MOVED), 1);
 
     // A stored session like any other: refreshed once over all of them, whoever asks.
     pause(LIFE);
     scene.upstream.forget();
+    let (before_all, began) = (refreshes(&scene), instant());
     let all = (0..60).map(|number| request(&scene, number % 3, "/api/x", &key));
     let statuses: Vec<u16> = at_once(all.collect::<Vec<_>>()).iter().map(|answer| answer.status).collect();
     assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}\n{}", logs(&scene));
-    assert_eq!(refreshes(&scene), 2, "{}", logs(&scene));
+    let asked = refreshes(&scene) - before_all;
+    assert!(refreshes_since(began, AGAIN).contains(&asked), "{asked} in {:?}: {}", began.elapsed(), logs(&scene));
     assert!(token(&scene) != newest);
     // The grace of the cookies from before is long over where the key was shown.
     for gateway in [0, 1] {
@@ -193,18 +202,21 @@ fn a_hundred_requests_with_the_old_cookies_at_two_gateways_make_one_refresh_when
     scene.provider.control().always((Endpoint::Token, Transport::Slow(Duration::from_millis(400))));
     pause(LIFE);
     scene.upstream.forget();
+    let began = instant();
     let answers = at_once((0..100).map(|number| request(&scene, number % 2, "/api/x", &before)).collect::<Vec<_>>());
     assert!(answers.iter().all(|answer| answer.status == 200), "{}", logs(&scene));
     assert!(answers.iter().all(|answer| is_key(&set_and_cleared(answer).0.join("; "))), "each brings the key");
-    assert_eq!(refreshes(&scene), 1, "{}", logs(&scene));
+    let asked = refreshes(&scene);
+    assert!(refreshes_since(began, AGAIN).contains(&asked), "{asked} in {:?}: {}", began.elapsed(), logs(&scene));
     let mut tokens: Vec<String> = scene
         .upstream
         .requests()
         .iter()
         .filter_map(|request| request.header("authorization").map(str::to_owned))
         .collect();
+    tokens.sort_unstable();
     tokens.dedup();
-    assert_eq!(tokens.len(), 1, "all of them take the new token along");
+    assert!((1..=asked).contains(&tokens.len()), "all of them take the new token along");
 }
 
 #[test]
@@ -283,12 +295,14 @@ fn while_the_store_is_away_it_goes_on_and_moves_when_the_store_is_back() {
     // Over twice: what the first refresh brought is used for the second.
     for round in 1..=2 {
         pause(LIFE + Duration::from_secs(1));
+        let (had, began) = (refreshes(&scene), instant());
         for _ in 0..5 {
             let answer = browser.peek(&at("/api/x"));
             assert_eq!(answer.status, 200, "round {round}: {}\n{}", answer.text(), logs(&scene));
             assert_eq!(answer.head.all("set-cookie").len(), 0, "the browser keeps what it has");
         }
-        assert_eq!(refreshes(&scene), round, "{}", logs(&scene));
+        let asked = refreshes(&scene) - had;
+        assert!(refreshes_since(began, AGAIN).contains(&asked), "{asked} in {:?}: {}", began.elapsed(), logs(&scene));
     }
     assert_eq!(cookies(&browser), before);
     let newest = token(&scene);
@@ -318,7 +332,7 @@ fn a_session_that_fell_back_to_cookies_moves_as_well() {
         return;
     }
     let mut redis = Redis::start();
-    let store = format!("store = {{ url = \"redis://127.0.0.1:{}\", timeout = \"2s\" }}", redis.port());
+    let store = format!("store = {{ url = \"redis://127.0.0.1:{}\", timeout = \"10s\" }}", redis.port());
     let scene = scene(1, &[&store]);
     redis.kill();
     let mut browser = scene.signed_in("dora", 0);
@@ -355,6 +369,7 @@ fn without_a_store_it_goes_on_here_and_the_log_tells_of_it_once() {
     grows(&scene);
     for round in 1..=2 {
         pause(LIFE);
+        let (had, began) = (refreshes(&scene), instant());
         for _ in 0..10 {
             let answer = browser.peek(&at("/api/x"));
             assert_eq!(answer.status, 200, "round {round}: {}\n{}", answer.text(), logs(&scene));
@@ -362,7 +377,9 @@ fn without_a_store_it_goes_on_here_and_the_log_tells_of_it_once() {
         }
         assert_ne!(token(&scene), last);
         last = token(&scene);
-        assert_eq!((refreshes(&scene), count(&logs(&scene), REFRESHED)), (round, round), "{}", logs(&scene));
+        let asked = refreshes(&scene) - had;
+        assert!(refreshes_since(began, AGAIN).contains(&asked), "{asked} in {:?}: {}", began.elapsed(), logs(&scene));
+        until("each is told", || count(&logs(&scene), REFRESHED) == refreshes(&scene));
         knows_all_of_her(&scene, 0, &mut browser);
     }
     // Asked for by its page, it is refreshed as well, and says so.

@@ -59,7 +59,7 @@ impl Postgres {
 
     fn query(&self, database: &str, statement: &str) -> Result<String, String> {
         let output = Command::new("timeout")
-            .args(["5", "psql", "-h", "127.0.0.1", "-U", "portcullis", "-At", "-d", database, "-c", statement])
+            .args(["20", "psql", "-h", "127.0.0.1", "-U", "portcullis", "-At", "-d", database, "-c", statement])
             .args(["-p", &self.port.to_string()])
             .env("PGPASSWORD", Self::PASSWORD)
             .output()

@@ -2,13 +2,12 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::support::authority::Authority;
 use crate::support::process::Process;
-use crate::support::{PATIENCE, free_port, pause};
+use crate::support::{PATIENCE, comes_true, free_port};
 
 /// One server, which can be stopped, frozen and started anew on the same port.
 pub(crate) struct Redis {
@@ -146,7 +145,7 @@ fn make_private(path: &Path) {
 
 fn cli(port: u16, tls: Option<&Tls>, command: &[&str]) -> String {
     let mut cli = Command::new("timeout");
-    cli.args(["5", "redis-cli", "-h", "127.0.0.1", "-p", &port.to_string()]);
+    cli.args(["20", "redis-cli", "-h", "127.0.0.1", "-p", &port.to_string()]);
     if let Some(tls) = tls {
         cli.args(["--tls", "--cacert", &tls.ca, "--cert", &tls.cert, "--key", &tls.key]);
     }
@@ -156,14 +155,7 @@ fn cli(port: u16, tls: Option<&Tls>, command: &[&str]) -> String {
 
 /// Waits until `is_so`.
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let tick = Duration::from_millis(50);
-    for _ in 0..600 {
-        if is_so() {
-            return;
-        }
-        pause(tick);
-    }
-    panic!("not in time: {what}");
+    assert!(comes_true(&mut is_so), "not in time: {what}");
 }
 
 /// A primary, a replica of it, and three sentinels that watch them.

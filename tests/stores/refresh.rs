@@ -2,29 +2,35 @@
 
 use std::time::Duration;
 
+use portcullis::base::clock::instant;
 use portcullis::demo::provider::{Endpoint, Lifetimes, ProviderOptions, RefreshTokens, Transport};
 
 use crate::postgres::Postgres;
 use crate::redis::{Redis, until};
-use crate::scene::{SITE, Scene, cookies};
+use crate::scene::{SITE, Scene, cookies, patient};
 use crate::support::client::{Client, Request, at_once};
 use crate::support::parts::{Part, are_there};
-use crate::support::pause;
+use crate::support::{pause, refreshes_since};
 
 /// How long an access token lasts.
 const LIFE: Duration = Duration::from_secs(9);
-/// When its refresh is due for certain, and it is good still.
-const DUE: Duration = Duration::from_secs(8);
+/// When it is due at the earliest; times are in whole seconds.
+const AGAIN: Duration = Duration::from_secs(6);
 const REFRESHED: &str = "the tokens of a session were refreshed";
 
-/// Every sign-in gets a refresh token; each works once, or a little longer where there is `leeway`.
-fn scene(store: &str, leeway: Duration) -> Scene {
+/// Every sign-in gets a refresh token that works once, and an access token that is refreshed two seconds before its end.
+fn scene(store: &str) -> Scene {
+    scene_with(store, Duration::ZERO, LIFE, "2s")
+}
+
+/// A refresh token works a little longer where there is `leeway`.
+fn scene_with(store: &str, leeway: Duration, life: Duration, ahead: &str) -> Scene {
     let options = ProviderOptions {
         refresh_tokens: RefreshTokens { always: true, reusable: false, leeway },
-        lifetimes: Lifetimes { access_token: LIFE, ..Lifetimes::default() },
+        lifetimes: Lifetimes { access_token: life, ..Lifetimes::default() },
         ..ProviderOptions::default()
     };
-    Scene::of(options, 2, &[&format!("store = {store}"), "refresh_ahead = \"2s\""])
+    Scene::of(options, 2, &[&format!("store = {store}"), &format!("refresh_ahead = {ahead:?}")])
 }
 
 fn refreshes(scene: &Scene) -> usize {
@@ -68,17 +74,24 @@ fn one_refresh_for_both(scene: &Scene) {
         scene.provider.control().always((Endpoint::Token, Transport::Slow(Duration::from_millis(400))));
         pause(LIFE);
         scene.upstream.forget();
+        let began = instant();
         let statuses = at_both(scene, 50, &cookie);
         assert!(statuses.iter().all(|status| *status == 200), "round {round}: {statuses:?}\n{}", logs(scene));
-        assert_eq!(refreshes(scene), 1, "round {round}: {}", logs(scene));
+        let asked = refreshes(scene);
+        let may_be = || refreshes_since(began, AGAIN);
+        assert!(may_be().contains(&asked), "round {round}: {asked} in {:?}: {}", began.elapsed(), logs(scene));
         let given = tokens(scene);
-        assert_eq!(given.len(), 1, "all of them take the new token along");
+        assert!((1..=asked).contains(&given.len()), "all of them take the new token along");
         // Who knows nothing but the store finds the newest tokens there.
+        let newest = scene.upstream.last_request().header("authorization").map(str::to_owned);
         scene.upstream.forget();
         let newcomer = scene.gateway();
         assert_eq!(request(newcomer.url(), &cookie).send().status, 200);
-        assert_eq!(tokens(scene), given, "round {round}: the newest tokens are what is stored");
-        assert_eq!(refreshes(scene), 1);
+        let stored = scene.upstream.last_request().header("authorization").map(str::to_owned);
+        if began.elapsed() < AGAIN {
+            assert_eq!(stored, newest, "round {round}: the newest tokens are what is stored");
+        }
+        assert!(stored.is_some() && may_be().contains(&refreshes(scene)), "round {round}: {}", logs(scene));
     }
 }
 
@@ -86,7 +99,7 @@ fn one_refresh_for_both(scene: &Scene) {
 fn a_hundred_requests_at_two_gateways_make_one_refresh_in_a_file() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let path = folder.path().join("sessions.db");
-    one_refresh_for_both(&scene(&format!("\"sqlite:{}\"", path.display()), Duration::ZERO));
+    one_refresh_for_both(&scene(&patient(&format!("sqlite:{}", path.display()))));
 }
 
 #[test]
@@ -95,7 +108,7 @@ fn a_hundred_requests_at_two_gateways_make_one_refresh_in_redis() {
         return;
     }
     let redis = Redis::start();
-    one_refresh_for_both(&scene(&format!("\"redis://127.0.0.1:{}\"", redis.port()), Duration::ZERO));
+    one_refresh_for_both(&scene(&patient(&format!("redis://127.0.0.1:{}", redis.port()))));
 }
 
 #[test]
@@ -104,7 +117,7 @@ fn a_hundred_requests_at_two_gateways_make_one_refresh_in_postgres() {
         return;
     }
     let postgres = Postgres::start();
-    one_refresh_for_both(&scene(&format!("{:?}", postgres.url()), Duration::ZERO));
+    one_refresh_for_both(&scene(&patient(&postgres.url())));
 }
 
 /// A gateway that dies when the provider has answered and the store has not been told: what the other one gets, and the scene.
@@ -113,13 +126,17 @@ fn dies_before_it_writes(leeway: Duration) -> Option<(Scene, String, u16)> {
         return None;
     }
     let redis = Redis::start();
-    let mut scene = scene(&format!("{{ url = \"redis://127.0.0.1:{}\", timeout = \"10s\" }}", redis.port()), leeway);
+    // Its refresh is due in the middle of its life, so that a busy machine has seconds to ask while it is good still.
+    let life = Duration::from_secs(16);
+    let store = patient(&format!("redis://127.0.0.1:{}", redis.port()));
+    let mut scene = scene_with(&store, leeway, life, "8s");
     let browser = scene.signed_in("alice", 0);
+    let signed_in = instant();
     let cookie = cookies(&browser);
     assert_eq!(at_both(&scene, 1, &cookie), [200; 2]);
     scene.provider.control().forget();
-    scene.provider.control().once((Endpoint::Token, Transport::Slow(Duration::from_millis(1500))));
-    pause(DUE);
+    scene.provider.control().once((Endpoint::Token, Transport::Slow(Duration::from_secs(4))));
+    pause(life / 2);
     assert_eq!(request(scene.gateways[0].url(), &cookie).send().status, 200, "its token is good still");
     until("the provider is asked", || refreshes(&scene) == 1);
     redis.freeze();
@@ -127,7 +144,8 @@ fn dies_before_it_writes(leeway: Duration) -> Option<(Scene, String, u16)> {
     scene.gateways[0].process().signal("KILL");
     drop(scene.gateways.remove(0));
     redis.thaw();
-    pause(Duration::from_secs(2));
+    // Until its token is over, and it has to wait for another one.
+    pause((life + Duration::from_secs(1)).saturating_sub(signed_in.elapsed()));
     let status = request(scene.gateways[0].url(), &cookie).send().status;
     drop(redis);
     Some((scene, cookie, status))

@@ -15,6 +15,11 @@ pub(crate) const SITE: &str = "http://app.localhost:4180";
 /// The session's cookie there.
 pub(crate) const SESSION: &str = "portcullis";
 
+/// What stands after `store =` for a store at this address that a busy machine may take seconds to answer for.
+pub(crate) fn patient(url: &str) -> String {
+    format!("{{ url = {url:?}, timeout = \"10s\" }}")
+}
+
 pub(crate) struct Scene {
     pub(crate) gateways: Vec<Gateway>,
     pub(crate) upstream: Upstream,

@@ -28,7 +28,7 @@ pub mod wire;
 
 use std::fmt::Write as _;
 use std::net::TcpListener;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
 
@@ -72,6 +72,13 @@ pub fn comes_true(mut is_so: impl FnMut() -> bool) -> bool {
         left = left.saturating_sub(tick);
     }
     true
+}
+
+/// How often tokens may have been refreshed by requests that came since `began`, where every refresh brings a token that is due after
+/// `due`: once, and once more whenever a busy machine took so long that the new one was due as well.
+pub fn refreshes_since(began: Instant, due: Duration) -> std::ops::RangeInclusive<usize> {
+    let more = began.elapsed().as_millis() / due.as_millis();
+    1..=1 + usize::try_from(more).expect("no test takes so long")
 }
 
 /// Lets time pass.

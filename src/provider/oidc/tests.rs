@@ -354,6 +354,7 @@ async fn a_provider_that_is_down_fails_fast_and_recovers_by_itself() {
     let rig = Rig::start().await;
     let provider = Arc::new(rig.provider());
     rig.set("/.well-known/openid-configuration", Reply::new(503, "text/plain", "no"));
+    let began = instant();
     let tries = (0..20).map(|_| {
         let provider = Arc::clone(&provider);
         tokio::spawn(async move { begin(&provider).await.map(|_| ()) })
@@ -361,7 +362,9 @@ async fn a_provider_that_is_down_fails_fast_and_recovers_by_itself() {
     for task in tries.collect::<Vec<_>>() {
         assert!(matches!(task.await.unwrap(), Err(ProviderFault::Unavailable { .. })));
     }
-    assert_eq!(rig.seen("/.well-known/openid-configuration").len(), 1);
+    // Once, and once more for each second that a busy machine took.
+    let asked = rig.seen("/.well-known/openid-configuration").len() as u64;
+    assert!((1..=1 + began.elapsed().as_secs()).contains(&asked), "{asked} in {:?}", began.elapsed());
     assert!(provider.end_session(None, "https://app.example/", "s").is_none());
     rig.set("/.well-known/openid-configuration", Reply::json(&document(&rig.issuer)));
     tokio::time::sleep(Duration::from_millis(1100)).await;

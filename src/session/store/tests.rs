@@ -73,11 +73,11 @@ async fn a_lock_has_one_holder_and_outlives_nobody() {
     assert!(other.try_lock(&key(1), LIFE).await.unwrap().is_none());
     assert!(other.try_lock(&key(2), LIFE).await.unwrap().is_some(), "another name");
     store.unlock(lock).await.unwrap();
-    let short = other.try_lock(&key(1), Duration::from_secs(1)).await.unwrap().unwrap();
-    assert!(other.lengthen(&short, Duration::from_secs(3)).await.unwrap());
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let short = other.try_lock(&key(1), Duration::from_secs(2)).await.unwrap().unwrap();
+    assert!(other.lengthen(&short, Duration::from_secs(5)).await.unwrap());
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
     assert!(store.try_lock(&key(1), LIFE).await.unwrap().is_none(), "it was lengthened");
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
     let _held = store.try_lock(&key(1), LIFE).await.unwrap().unwrap();
     assert!(!other.lengthen(&short, LIFE).await.unwrap(), "it is another's by now");
     other.unlock(short).await.unwrap();

@@ -1,7 +1,10 @@
 //! What goes over the wire: headers of pages, who may ask, broken answers, stopping and starting.
 
 use std::io::Read as _;
+use std::net::SocketAddr;
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 use super::{CALLBACK, Tester, query};
 use crate::base::clock;
@@ -110,7 +113,12 @@ async fn the_wire_misbehaves_as_told() {
 
 #[tokio::test]
 async fn it_can_be_killed_and_come_back() {
-    let mut tester = Tester::new().await;
+    // A socket that holds the port, and shares it with listeners alone that name it: nobody else is given it meanwhile.
+    let held = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    held.set_reuse_address(true).unwrap();
+    held.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let listen = held.local_addr().unwrap().as_socket().unwrap();
+    let mut tester = Tester::with(ProviderOptions { listen, ..ProviderOptions::default() }).await;
     let token = tester.tokens(&[]).await["refresh_token"].as_str().unwrap().to_owned();
     let address = tester.address();
     tester.provider.pause().await;
