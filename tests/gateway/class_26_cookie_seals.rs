@@ -103,7 +103,8 @@ fn a_seal_works_only_as_what_it_was_made_for() {
         let answer = scene.with_cookies(&target, &[&format!("{flow_name}={value}")]);
         assert_calm(&answer, "a session is no flow");
     }
-    let renamed = format!("{}A", &flow_name[..flow_name.len() - 1]);
+    let other = if flow_name.ends_with('A') { 'B' } else { 'A' };
+    let renamed = format!("{}{other}", &flow_name[..flow_name.len() - 1]);
     let answer = scene.with_cookies(&target, &[&format!("{renamed}={flow}")]);
     assert_calm(&answer, "a flow under another name");
 

@@ -119,19 +119,24 @@ impl Raw {
             }
             let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
             let mut payload = vec![0; usize::try_from(length).expect("it fits")];
-            self.stream.read_exact(&mut payload)?;
+            match self.stream.read_exact(&mut payload) {
+                Ok(()) => {}
+                Err(error) if is_end(&error) => return Ok(None),
+                Err(error) => return Err(error),
+            }
             let frame = Frame {
                 kind: head[3],
                 flags: head[4],
                 stream: u32::from_be_bytes([head[5], head[6], head[7], head[8]]),
                 payload,
             };
-            match (frame.kind, frame.flags & ACK) {
-                (SETTINGS, 0) => self.send(SETTINGS, ACK, 0, &[])?,
-                (PING, 0) => self.send(PING, ACK, 0, &frame.payload)?,
+            // Whoever has closed already does not hear this, and what they said before is still to be read.
+            let _closed = match (frame.kind, frame.flags & ACK) {
+                (SETTINGS, 0) => self.send(SETTINGS, ACK, 0, &[]),
+                (PING, 0) => self.send(PING, ACK, 0, &frame.payload),
                 (DATA | HEADERS | RST_STREAM | GOAWAY, _) => return Ok(Some(frame)),
-                _ => {}
-            }
+                _ => Ok(()),
+            };
         }
     }
 
