@@ -1,9 +1,13 @@
-//! A session as bytes and back, small enough for cookies: postcard, deflated where that pays.
+//! A session as bytes and back, small enough for cookies: postcard, folded where that pays.
 //!
 //! ```text
-//! format (1) ‖ 0 ‖ postcard          as it is
-//! format (1) ‖ 1 ‖ deflate(postcard)  where it saves an eighth or more
+//! format (1) ‖ 0 ‖ postcard               as it is
+//! format (1) ‖ 1 ‖ deflate(postcard)      where it is large, and deflate saves an eighth or more of what LZ4 leaves
+//! format (1) ‖ 2 ‖ length (4) ‖ LZ4(postcard)  where that saves an eighth or more
 //! ```
+//!
+//! LZ4 folds in a thirtieth of the time that deflate takes, and unfolds in a fortieth: a session that is opened anew, or whose use is noted,
+//! costs little more than one that is at hand. Deflate is for what would take several cookies.
 //!
 //! Compressing before encrypting tells an observer the length of what was compressed. That is harmless as long as nobody
 //! can mix text of their choice with a secret here, so nothing that a visitor may choose per request, such as where to
@@ -13,16 +17,23 @@ use std::io::Write as _;
 
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
+use lz4_flex::block;
 use miniz_oxide::inflate::decompress_to_vec_with_limit;
 
 use super::model::Session;
 
 /// The first byte. Postcard is not self-describing, so any change to [`Session`] or what is inside takes the next number.
-const FORMAT: u8 = 4;
+const FORMAT: u8 = 5;
 /// The second byte of what is written as it is.
 const PLAIN: u8 = 0;
 /// The second byte of what is deflated.
 const DEFLATED: u8 = 1;
+/// The second byte of what LZ4 folded.
+const LZ4: u8 = 2;
+/// Bytes of the length that goes before what LZ4 folded.
+const LENGTH: usize = 4;
+/// What takes no more than this after LZ4 fits one cookie, and is not deflated.
+const SMALL: usize = 2_560;
 /// The most that a session may unfold to: far more than cookies can carry, far less than would hurt.
 pub const MAX_UNFOLDED: usize = 256 * 1024;
 
@@ -40,15 +51,25 @@ pub fn encode(session: &Session) -> Result<Vec<u8>, NotEncodable> {
     if plain.len() > MAX_UNFOLDED {
         return Err(NotEncodable);
     }
-    let mut encoder = DeflateEncoder::new(vec![FORMAT, DEFLATED], Compression::default());
-    encoder.write_all(&plain).map_err(|_| NotEncodable)?;
-    let deflated = encoder.finish().map_err(|_| NotEncodable)?;
-    if deflated.len() <= plain.len() - plain.len() / 8 {
-        return Ok(deflated);
+    let length = u32::try_from(plain.len()).map_err(|_| NotEncodable)?;
+    let lz4 = [&[FORMAT, LZ4], length.to_be_bytes().as_slice(), &block::compress(&plain)].concat();
+    let as_it_is = [&[FORMAT, PLAIN], plain.as_slice()].concat();
+    let folded = if saves_an_eighth(&lz4, &as_it_is) { lz4 } else { as_it_is };
+    if folded.len() <= SMALL {
+        return Ok(folded);
     }
-    let mut bytes = vec![FORMAT, PLAIN];
-    bytes.extend_from_slice(&plain);
-    Ok(bytes)
+    let deflated = deflate(&plain)?;
+    Ok(if saves_an_eighth(&deflated, &folded) { deflated } else { folded })
+}
+
+const fn saves_an_eighth(shorter: &[u8], longer: &[u8]) -> bool {
+    shorter.len() <= longer.len() - longer.len() / 8
+}
+
+fn deflate(plain: &[u8]) -> Result<Vec<u8>, NotEncodable> {
+    let mut encoder = DeflateEncoder::new(vec![FORMAT, DEFLATED], Compression::default());
+    encoder.write_all(plain).map_err(|_| NotEncodable)?;
+    encoder.finish().map_err(|_| NotEncodable)
 }
 
 /// The session that `bytes` are; `None` when they are none, have a byte too many, or unfold to more than
@@ -57,6 +78,7 @@ pub fn decode(bytes: &[u8]) -> Option<Session> {
     match bytes {
         [FORMAT, PLAIN, plain @ ..] => read(plain),
         [FORMAT, DEFLATED, deflated @ ..] => read(&inflate(deflated)?),
+        [FORMAT, LZ4, folded @ ..] => read(&unfold(folded)?),
         _ => None,
     }
 }
@@ -66,6 +88,13 @@ fn read(plain: &[u8]) -> Option<Session> {
     rest.is_empty().then_some(session)
 }
 
+/// Never more than the length that goes before it, which is no more than [`MAX_UNFOLDED`].
+fn unfold(folded: &[u8]) -> Option<Vec<u8>> {
+    let (length, lz4) = folded.split_first_chunk::<LENGTH>()?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).ok().filter(|length| *length <= MAX_UNFOLDED)?;
+    block::decompress(lz4, length).ok().filter(|plain| plain.len() == length)
+}
+
 /// In one go: what unfolds a stream makes 76 KiB of room ready first, which costs more than all else that opening a session takes.
 fn inflate(deflated: &[u8]) -> Option<Vec<u8>> {
     decompress_to_vec_with_limit(deflated, MAX_UNFOLDED).ok()
@@ -73,7 +102,10 @@ fn inflate(deflated: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::super::model::Tokens;
     use super::super::tests::sample;
@@ -85,16 +117,27 @@ mod tests {
         assert_eq!(decode(&encode(&session).unwrap()).unwrap(), session);
     }
 
+    /// A token of a provider's, with `fill` in its signature.
+    fn jwt(claims: &serde_json::Value, fill: &[u8]) -> String {
+        let parts =
+            [br#"{"alg":"RS256","kid":"key-1","typ":"JWT"}"#.to_vec(), claims.to_string().into_bytes(), fill.to_vec()];
+        parts.map(|part| URL_SAFE_NO_PAD.encode(part)).join(".")
+    }
+
+    fn random<const N: usize>() -> Vec<u8> {
+        crate::base::random::bytes::<N>().unwrap().to_vec()
+    }
+
     #[test]
-    fn what_repeats_is_deflated_and_what_does_not_is_left() {
+    fn what_repeats_is_folded_and_what_does_not_is_left() {
         let mut session = sample();
         session.principal.groups = vec!["the same group".to_owned(); 100];
         let bytes = encode(&session).unwrap();
-        assert_eq!(bytes[1], DEFLATED);
+        assert_eq!(bytes[1], LZ4);
         assert!(bytes.len() < 1000, "{}", bytes.len());
         assert_eq!(decode(&bytes).unwrap(), session);
 
-        // So short and so random that the tables of deflate would cost more than they save.
+        // So short and so random that there is nothing to save.
         session.principal.subject = crate::base::random::token().unwrap();
         session.principal.issuer = String::new();
         session.principal.claims.clear();
@@ -104,6 +147,66 @@ mod tests {
         let bytes = encode(&session).unwrap();
         assert_eq!(bytes[1], PLAIN);
         assert_eq!(decode(&bytes).unwrap(), session);
+    }
+
+    #[test]
+    fn a_usual_session_is_no_larger_than_deflate_alone_would_make_it() {
+        let claims = json!({
+            "iss": "https://login.example.com/realms/main", "sub": "248289761001-4f7c-9a", "aud": "portcullis",
+            "exp": 1_795_000_000, "iat": 1_794_996_400, "nonce": crate::base::random::token().unwrap(),
+            "email": "alice@example.com", "email_verified": true, "name": "Alice Liddell", "preferred_username": "alice",
+            "department": "Engineering", "locale": "en", "groups": ["staff", "engineering", "oncall", "vpn-users"],
+        });
+        let mut session = sample();
+        session.principal.claims = claims.as_object().unwrap().clone();
+        session.tokens.id_token = Some(jwt(&claims, &random::<256>()));
+        session.tokens.access_token = Some(jwt(&claims, &random::<256>()));
+        session.tokens.refresh_token = Some(crate::base::random::token().unwrap());
+        let bytes = encode(&session).unwrap();
+        assert_eq!(bytes[1], LZ4);
+        assert_eq!(decode(&bytes).unwrap(), session);
+        let with_tokens_as_text = [
+            postcard::to_allocvec(&Session { tokens: Tokens::default(), ..session.clone() }).unwrap(),
+            session.tokens.id_token.unwrap().into_bytes(),
+            session.tokens.access_token.unwrap().into_bytes(),
+            session.tokens.refresh_token.unwrap().into_bytes(),
+        ];
+        let deflated = deflate(&with_tokens_as_text.concat()).unwrap();
+        assert!(bytes.len() <= deflated.len(), "{} and {}", bytes.len(), deflated.len());
+    }
+
+    #[test]
+    fn what_would_take_several_cookies_is_deflated() {
+        let mut session = sample();
+        session.principal.groups = (0..100).map(|_| crate::base::random::token().unwrap()).collect();
+        let bytes = encode(&session).unwrap();
+        assert_eq!(bytes[1], DEFLATED);
+        assert_eq!(decode(&bytes).unwrap(), session);
+        // What nothing makes shorter is not made longer.
+        session.principal.groups.clear();
+        session.tokens.access_token = Some(jwt(&json!({}), &random::<6_000>()));
+        let bytes = encode(&session).unwrap();
+        assert_eq!(bytes[1], PLAIN);
+        assert_eq!(decode(&bytes).unwrap(), session);
+    }
+
+    #[test]
+    fn what_unfolds_to_another_length_than_it_says_is_refused() {
+        let plain = postcard::to_allocvec(&sample()).unwrap();
+        let folded = |length: usize, lz4: &[u8]| {
+            let length = u32::try_from(length).unwrap().to_be_bytes();
+            [&[FORMAT, LZ4], length.as_slice(), lz4].concat()
+        };
+        assert_eq!(decode(&folded(plain.len(), &block::compress(&plain))).unwrap(), sample());
+        for length in [0, plain.len() - 1, plain.len() + 1, MAX_UNFOLDED] {
+            assert!(decode(&folded(length, &block::compress(&plain))).is_none(), "{length}");
+        }
+        // A bomb is not unfolded first and measured afterwards.
+        let bomb = block::compress(&vec![0; 64 << 20]);
+        for length in [MAX_UNFOLDED, MAX_UNFOLDED + 1, 64 << 20] {
+            assert!(unfold(&folded(length, &bomb)[2..]).is_none(), "{length}");
+        }
+        assert!(unfold(&folded(MAX_UNFOLDED, &block::compress(&vec![0; MAX_UNFOLDED]))[2..]).is_some());
     }
 
     #[test]
@@ -132,7 +235,7 @@ mod tests {
     #[test]
     fn a_session_that_could_not_be_read_again_is_not_written() {
         let mut session = sample();
-        session.tokens.access_token = Some("a".repeat(MAX_UNFOLDED));
+        session.tokens.access_token = Some("~".repeat(MAX_UNFOLDED));
         assert!(encode(&session).is_err());
     }
 
@@ -155,7 +258,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_decoding_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), flag in 0..2_u8) {
+        fn no_bytes_make_decoding_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), flag in 0..3_u8) {
             let framed = [&[FORMAT, flag], bytes.as_slice()].concat();
             let _session = decode(&framed);
         }

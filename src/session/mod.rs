@@ -9,6 +9,7 @@ pub mod flow;
 pub mod key_desk;
 pub mod model;
 pub mod names;
+mod packed;
 pub mod refresh;
 pub mod set_cookie;
 pub mod store;

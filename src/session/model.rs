@@ -13,12 +13,15 @@ use crate::policy::wanted::Wanted;
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokens {
     /// For calls to APIs in the person's name.
+    #[serde(with = "super::packed")]
     pub access_token: Option<String>,
     /// When the access token ends, if the provider said so.
     pub access_expires: Option<Timestamp>,
     /// For new access tokens.
+    #[serde(with = "super::packed")]
     pub refresh_token: Option<String>,
     /// The ID token as it came, byte for byte: the hint at RP-initiated logout.
+    #[serde(with = "super::packed")]
     pub id_token: Option<String>,
 }
 
