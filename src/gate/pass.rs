@@ -191,6 +191,7 @@ async fn application(
         "what the gateway says was not taken from the visitor's headers"
     );
 
+    let upload = request.body().watch();
     let answered = upstream.send(request, added).await;
     record.upstream_answered();
     let Exchange { answer, lease, under_way } =
@@ -221,7 +222,7 @@ async fn application(
         open_tunnel(gate, who.as_ref(), visitor_side, lease, under_way);
         return Ok(Response::from_parts(head, Body::Empty));
     }
-    let body = tied(gate, who.as_ref(), Body::Upstream(UpstreamBody::new(lease, grpc, under_way)));
+    let body = tied(gate, who.as_ref(), Body::Upstream(UpstreamBody::new(lease, grpc, under_way, upload)));
     Ok(Response::from_parts(head, body))
 }
 

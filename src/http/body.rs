@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -116,14 +117,20 @@ pub struct UpstreamBody {
     trailers: bool,
     ended: bool,
     leash: Option<Leash>,
+    request: Option<Rc<Watch>>,
     _under_way: Option<Counted>,
 }
 
 impl UpstreamBody {
     /// The body that arrives over `lease`. Its trailers pass only when `trailers` says so, which is for gRPC alone. `under_way`
-    /// is the request's place among those that its address answers.
-    pub const fn new(lease: Lease<RequestBody>, trailers: bool, under_way: Option<Counted>) -> Self {
-        Self { lease: Some(lease), trailers, ended: false, leash: None, _under_way: under_way }
+    /// is the request's place among those that its address answers; `request` is told when the answer is given up.
+    pub const fn new(
+        lease: Lease<RequestBody>,
+        trailers: bool,
+        under_way: Option<Counted>,
+        request: Option<Rc<Watch>>,
+    ) -> Self {
+        Self { lease: Some(lease), trailers, ended: false, leash: None, request, _under_way: under_way }
     }
 }
 
@@ -182,6 +189,8 @@ impl Drop for UpstreamBody {
         // hyper doesn't poll once more for the end of a body whose length it knows, so both signs count.
         if let Some(lease) = self.lease.take_if(|lease| self.ended || lease.is_over()) {
             lease.give_back();
+        } else if let Some(request) = &self.request {
+            request.give_up();
         }
     }
 }

@@ -10,7 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -80,6 +80,10 @@ pub struct Watch {
     patience: Duration,
     /// Whether a call's answer has begun.
     answered: Cell<bool>,
+    /// Whether the answer was given up before its end.
+    given_up: Cell<bool>,
+    /// Who waits for the next piece.
+    reader: RefCell<Option<Waker>>,
     fault: Cell<Option<Fault>>,
 }
 
@@ -126,7 +130,15 @@ impl RequestBodyError {
 impl Watch {
     fn new(patience: Duration) -> Self {
         let moved = Cell::new(clock::instant());
-        Self { moved, visitors_turn: Cell::new(false), patience, answered: Cell::new(false), fault: Cell::new(None) }
+        Self {
+            moved,
+            visitors_turn: Cell::new(false),
+            patience,
+            answered: Cell::new(false),
+            given_up: Cell::new(false),
+            reader: RefCell::default(),
+            fault: Cell::new(None),
+        }
     }
 
     /// The answer to a gRPC call has begun: from now on the visitor may be silent for as long as the call lasts, since streams of calls
@@ -151,6 +163,22 @@ impl Watch {
         self.visitors_turn.set(visitors_turn);
         if !visitors_turn {
             self.moved.set(clock::instant());
+        }
+    }
+
+    /// The answer was given up before its end, so the rest of the body is of no use. A stream of HTTP/2 ends only when both its
+    /// directions are let go.
+    pub fn give_up(&self) {
+        self.given_up.set(true);
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
+    fn wait(&self, context: &Context<'_>) {
+        let mut reader = self.reader.borrow_mut();
+        if !reader.as_ref().is_some_and(|reader| reader.will_wake(context.waker())) {
+            *reader = Some(context.waker().clone());
         }
     }
 
@@ -359,8 +387,10 @@ impl HttpBody for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         let this = self.get_mut();
         let unhurried = this.watch.as_ref().is_some_and(|watch| watch.answered.get());
+        let given_up = this.watch.as_ref().is_some_and(|watch| watch.given_up.get());
         let polled = match &mut this.source {
             Source::Nothing => return Poll::Ready(None),
+            _ if given_up => Poll::Ready(Some(Err(RequestBodyError::cancelled()))),
             _ if this.leash.as_ref().is_some_and(Leash::is_cut) => {
                 Poll::Ready(Some(Err(RequestBodyError::session_over())))
             }
@@ -382,6 +412,9 @@ impl HttpBody for RequestBody {
         };
         if let Some(watch) = &this.watch {
             watch.note(polled.is_pending());
+            if polled.is_pending() {
+                watch.wait(context);
+            }
             if let Poll::Ready(Some(Err(error))) = &polled {
                 watch.fault.set(Some(match error {
                     RequestBodyError::Visitor(_) => Fault::Visitor,

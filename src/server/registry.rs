@@ -121,6 +121,11 @@ impl Progress {
         self.read().0 == Phase::Idle
     }
 
+    /// Whether the connection, or one of its streams, has an answer under way.
+    pub fn is_busy(&self) -> bool {
+        self.read().0 == Phase::Busy
+    }
+
     fn read(&self) -> (Phase, u64) {
         let state = self.state.load(Ordering::Relaxed);
         let phase = match state & 3 {

@@ -230,8 +230,9 @@ fn read_guarded(
 impl Drop for Wire {
     fn drop(&mut self) {
         // What was not taken is not kept. And an answer that ends with its connection would look whole if that ended in order
-        // (RFC 9112, section 8).
-        if self.progress.is_blocked() || self.progress.is_broken() {
+        // (RFC 9112, section 8), whether its upstream broke off or we gave it up. Over HTTP/2 each answer says itself where it ends.
+        let is_cut = self.guard.is_none() && self.progress.is_busy();
+        if self.progress.is_blocked() || self.progress.is_broken() || is_cut {
             self.stream.reset_when_closed();
         }
     }

@@ -15,8 +15,12 @@ use crate::support::{PATIENCE, SESSION_KEY, pause};
 const HOST: &str = "app.example.com";
 
 fn start(limits: &str, upstream: &Upstream) -> Gateway {
+    start_with("", limits, upstream)
+}
+
+fn start_with(top: &str, limits: &str, upstream: &Upstream) -> Gateway {
     let text = format!(
-        "public_url = \"https://{HOST}\"\nworkers = 2\n[listen]\nhttp = [\"127.0.0.1:0\"]\n[limits]\n{limits}\n\
+        "public_url = \"https://{HOST}\"\nworkers = 2\n{top}\n[listen]\nhttp = [\"127.0.0.1:0\"]\n[limits]\n{limits}\n\
          [session]\nkeys = [\"{SESSION_KEY}\"]\n[upstreams.app]\nurl = \"{}\"\n\
          [[routes]]\npath = \"/small/*\"\nallow = \"everyone\"\nbody_bytes = \"10B\"\n\
          [[routes]]\npath = \"/*\"\nallow = \"everyone\"\n",
@@ -139,6 +143,32 @@ fn a_request_has_a_bound_as_a_whole_where_one_is_set() {
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("tick"), "{answer}");
     assert!(!answer.ends_with("0\r\n\r\n"), "it was cut off, and does not look whole");
     assert_eq!(client(&gateway).get("/").send().status, 200);
+}
+
+/// To a visitor who speaks HTTP/1.0 a connection that ends in order is the end of the answer.
+#[test]
+fn an_answer_that_is_cut_by_its_bound_never_looks_whole() {
+    let upstream = Upstream::start();
+    upstream.on("/events", Answer::events(&["tick"; 100], Duration::from_millis(200)));
+    let asked = |gateway: &Gateway| {
+        let mut stream = client(gateway).connect();
+        stream.write_all(b"GET /events HTTP/1.0\r\nHost: app.example.com\r\n\r\n").unwrap();
+        stream
+    };
+    let breaks_off = |mut stream: TcpStream| {
+        let mut bytes = Vec::new();
+        let ended = stream.read_to_end(&mut bytes);
+        assert!(String::from_utf8_lossy(&bytes).contains("tick"), "{bytes:?}");
+        assert_eq!(ended.map_err(|error| error.kind()), Err(std::io::ErrorKind::ConnectionReset));
+    };
+    let gateway = start("request_timeout = \"2s\"", &upstream);
+    breaks_off(asked(&gateway));
+    // The time to drain is over while it is under way.
+    let mut gateway = start_with("drain = \"1s\"", "", &upstream);
+    let mut stream = asked(&gateway);
+    stream.read_exact(&mut [0; 1]).unwrap();
+    assert!(gateway.stop().success());
+    breaks_off(stream);
 }
 
 #[test]

@@ -55,3 +55,24 @@ fn a_caller_may_be_silent_once_the_answer_has_begun() {
         assert!(refusal.headers.contains_key("grpc-status"), "{refusal:?}");
     });
 }
+
+/// The answer is let go in both directions, though the caller has not ended the request: so is the upstream.
+#[test]
+fn an_answer_that_nobody_takes_ends_though_the_request_goes_on() {
+    let server = Server::start();
+    let gateway = gateway(&server, "[limits]\nsend_timeout = \"1s\"");
+    run(async {
+        let client = Client::connect_with(gateway.url(), h2::client::Builder::new().initial_window_size(1000)).await;
+        for kind in ["application/grpc", "text/plain"] {
+            let mut sender = client.sender().ready().await.unwrap();
+            let request = client.request(Method::POST, "/big").header("content-type", kind).header("te", "trailers");
+            let (response, mut upload) = sender.send_request(request.body(()).unwrap(), false).unwrap();
+            upload.send_data(Bytes::from_static(b"first words"), false).unwrap();
+            let answer = response.await.unwrap();
+            let reason = std::future::poll_fn(|context| upload.poll_reset(context)).await.unwrap();
+            assert_eq!(reason, h2::Reason::CANCEL, "{kind}");
+            drop(answer);
+        }
+        assert_eq!(client.get("/after").await.unwrap().status, 200);
+    });
+}
