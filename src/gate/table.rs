@@ -4,12 +4,12 @@
 //! 1. An entry is found by the host and the cookie's whole text; a tag only leads to it.
 //! 2. It never outlives the session: whoever takes it out checks the times first.
 //! 3. It never outlives its key: when the keys change, all are forgotten and opened anew.
-//! 4. It is bounded, as [`Generations`] are.
+//! 4. It is bounded, as [`SecondChance`] is.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use super::generations::Generations;
+use super::second_chance::SecondChance;
 
 /// Bytes at a cookie's end that lead to its entry; they belong to the seal's authentication tag, so they are spread evenly.
 const TAG: usize = 16;
@@ -18,48 +18,48 @@ const TAG: usize = 16;
 #[derive(Debug)]
 pub struct Table<T> {
     epoch: Cell<u64>,
-    generations: RefCell<Generations<Tag, Entry<T>>>,
+    sessions: RefCell<SecondChance<Tag, Entry<T>>>,
 }
 
 type Tag = [u8; TAG];
 
 #[derive(Debug)]
 struct Entry<T> {
-    host: Box<str>,
-    cookie: Box<[u8]>,
+    /// The cookie, and the host after it: one piece of memory to look at.
+    text: Box<[u8]>,
     opened: Rc<T>,
 }
 
 impl<T> Entry<T> {
     fn is_for(&self, host: &str, cookie: &[u8]) -> bool {
-        *self.cookie == *cookie && *self.host == *host
+        self.text.split_at_checked(cookie.len()) == Some((cookie, host.as_bytes()))
     }
 }
 
 impl<T> Table<T> {
     /// A table that finds at most `capacity` sessions.
     pub fn new(capacity: usize) -> Self {
-        Self { epoch: Cell::new(0), generations: RefCell::new(Generations::new(capacity)) }
+        Self { epoch: Cell::new(0), sessions: RefCell::new(SecondChance::new(capacity)) }
     }
 
     /// Forgets everything when `epoch`, the keyring's own, is another than at the last call. Ask before each [`Table::find`].
     pub fn meet(&self, epoch: u64) {
         if self.epoch.replace(epoch) != epoch {
-            self.generations.borrow_mut().forget();
+            self.sessions.borrow_mut().forget();
         }
     }
 
     /// What `cookie` holds at `host`, if it was opened here before.
     pub fn find(&self, host: &str, cookie: &[u8]) -> Option<Rc<T>> {
         let read = |entry: &Entry<T>| entry.is_for(host, cookie).then(|| Rc::clone(&entry.opened));
-        self.generations.borrow_mut().find(&tag(cookie)?, read)
+        self.sessions.borrow().find(&tag(cookie)?, read)
     }
 
     /// Keeps what `cookie` holds at `host`.
     pub fn keep(&self, host: &str, cookie: &[u8], opened: Rc<T>) {
         if let Some(tag) = tag(cookie) {
-            let entry = Entry { host: host.into(), cookie: cookie.into(), opened };
-            self.generations.borrow_mut().insert(tag, entry);
+            let entry = Entry { text: [cookie, host.as_bytes()].concat().into(), opened };
+            self.sessions.borrow_mut().insert(tag, entry);
         }
     }
 }

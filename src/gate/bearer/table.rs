@@ -3,13 +3,13 @@
 //!
 //! 1. An entry counts only where the same issuers' tokens are taken as where it was made.
 //! 2. It never outlives the token, nor the issuer's keys: whoever takes it out checks both.
-//! 3. The table is bounded, as [`Generations`] are.
+//! 3. The table is bounded, as [`SecondChance`] is.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::gate::credential::Recognised;
-use crate::gate::generations::Generations;
+use crate::gate::second_chance::SecondChance;
 
 /// What an entry is found by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,23 +23,23 @@ pub struct Key {
 /// Verified tokens.
 #[derive(Debug)]
 pub struct TokenTable {
-    generations: RefCell<Generations<Key, Rc<Recognised>>>,
+    verified: RefCell<SecondChance<Key, Rc<Recognised>>>,
 }
 
 impl TokenTable {
     /// A table that finds at most `capacity` tokens.
     pub fn new(capacity: usize) -> Self {
-        Self { generations: RefCell::new(Generations::new(capacity)) }
+        Self { verified: RefCell::new(SecondChance::new(capacity)) }
     }
 
     /// Whom a token speaks for, if it was verified here before.
     pub fn find(&self, key: &Key) -> Option<Rc<Recognised>> {
-        self.generations.borrow_mut().find(key, |who| Some(Rc::clone(who)))
+        self.verified.borrow().find(key, |who| Some(Rc::clone(who)))
     }
 
     /// Keeps whom a token speaks for.
     pub fn keep(&self, key: Key, who: Rc<Recognised>) {
-        self.generations.borrow_mut().insert(key, who);
+        self.verified.borrow_mut().insert(key, who);
     }
 }
 
