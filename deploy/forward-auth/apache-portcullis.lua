@@ -8,6 +8,10 @@ local PORTCULLIS = { host = "127.0.0.1", port = 8080 }
 local TIMEOUT = 10
 -- Its own endpoints there, as the first ProxyPass of apache.conf names them.
 local OWN = ("http://%s:%d/.auth/"):format(PORTCULLIS.host, PORTCULLIS.port)
+-- What is there for everyone, as further ProxyPass lines name it.
+local FOR_EVERYONE = {
+  ("http://%s:%d/.well-known/oauth-protected-resource"):format(PORTCULLIS.host, PORTCULLIS.port),
+}
 
 -- Belong to one connection, to the body that stays here, or to what Apache says itself.
 local NOT_PASSED_ON = {
@@ -56,12 +60,13 @@ local function keep_what_is_set(r)
   r.headers_in["Connection"] = upgrade and "Upgrade" or nil
 end
 
--- Has Portcullis answer the visitor: a redirect to sign in, or a page or problem document with its status.
+-- Has Portcullis answer the visitor: a redirect to sign in, or a page or problem document with its status. Nothing but /verify/refusal
+-- will do here: its answer is never a yes, which holds what is for the application alone.
 local function hand_over(r, url)
   for name in pairs(TOLD) do r.headers_in[name] = nil end
   r.headers_in["X-Original-Method"] = r.method
   r.headers_in["X-Original-URL"] = url
-  r.filename = "proxy:" .. OWN .. "verify/redirect"
+  r.filename = "proxy:" .. OWN .. "verify/refusal"
   r.handler = "proxy-server"
   r.proxyreq = apache2.PROXYREQ_REVERSE
   return apache2.OK
@@ -74,6 +79,10 @@ function ask(r)
     local endpoint = r.filename:sub(7 + #OWN)
     if endpoint:match("^verify$") or endpoint:match("^verify[/?]") then return 404 end
     return apache2.OK
+  end
+
+  for _, place in ipairs(FOR_EVERYONE) do
+    if r.filename:sub(1, 6 + #place) == "proxy:" .. place then return apache2.OK end
   end
 
   local host = r.headers_in["Host"]

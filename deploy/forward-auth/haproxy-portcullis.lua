@@ -42,11 +42,14 @@ core.register_action("portcullis", { "http-req" }, function(txn)
       for _, line in ipairs(lines(values)) do table.insert(question[lower], line[2]) end
     end
   end
+  -- `OPTIONS *` is about no path, so nobody can judge it.
+  local target = txn.sf:pathq()
+  if target:sub(1, 1) ~= "/" then return refuse(txn, 400) end
   local host = txn.sf:req_hdr("host")
   question["host"] = { host }
   question["x-original-method"] = { txn.sf:method() }
   -- Path and query as they came: what is judged is what the application gets.
-  question["x-original-url"] = { "https://" .. host .. txn.sf:pathq() }
+  question["x-original-url"] = { "https://" .. host .. target }
 
   local answer = core.httpclient():get({ url = URL, headers = question, timeout = 10000 })
   if not answer or not answer.status or answer.status == 0 then return refuse(txn, 502) end

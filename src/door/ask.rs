@@ -72,6 +72,10 @@ pub async fn ask<'g>(gate: &'g Gate, question: Question<'_>, status: StatusCode)
         Err(malformed) => return Answer::Refused(Box::new(gate.refuse_malformed(&record, peer, &parts, &malformed))),
     };
     let mut decided = decide(gate, &admitted, &mut parts, signed_out, &mut record).await;
+    // A proxy that was told no may ask once more for what its visitor is told, and a proof that got nobody anything is still unused.
+    if let (Err(_), Some(proof), Some(bearer)) = (&decided, record.proof(), &gate.plan().bearer) {
+        bearer.replays.forget(proof);
+    }
     if let (Err(refused), Some(sharing)) = (&mut decided, record.sharing()) {
         sharing.write(refused.headers_mut());
     }

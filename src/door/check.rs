@@ -126,7 +126,7 @@ pub async fn refuse(response: Response<Body>) -> CheckResponse {
         status: Some(status(code)),
         http_response: Some(HttpResponse::DeniedResponse(DeniedHttpResponse {
             status: Some(HttpStatus { code: i32::from(head.status.as_u16()) }),
-            headers: fields.map(|(name, value)| field(name, value)).collect(),
+            headers: fields.map(|(name, value)| field_of_refusal(name, value)).collect(),
             body: String::from_utf8_lossy(&body).into_owned(),
         })),
         ..CheckResponse::default()
@@ -138,12 +138,13 @@ fn field(name: &HeaderName, value: &HeaderValue) -> HeaderValueOption {
     let many = *name == SET_COOKIE;
     let action =
         if many { HeaderAppendAction::AppendIfExistsOrAdd } else { HeaderAppendAction::OverwriteIfExistsOrAdd };
+    let text = std::str::from_utf8(value.as_bytes()).ok();
     let mut option = HeaderValueOption {
         header: Some(Field {
             key: name.as_str().to_owned(),
-            // Envoy takes one of the two, and text is what every version of it takes.
-            value: value.to_str().map(str::to_owned).unwrap_or_default(),
-            raw_value: if value.to_str().is_ok() { Vec::new() } else { value.as_bytes().to_vec() },
+            // Envoy takes one of the two, and text, which is UTF-8 here, is what every version of it takes.
+            value: text.unwrap_or_default().to_owned(),
+            raw_value: if text.is_some() { Vec::new() } else { value.as_bytes().to_vec() },
         }),
         append_action: action.into(),
         ..HeaderValueOption::default()
@@ -154,6 +155,16 @@ fn field(name: &HeaderName, value: &HeaderValue) -> HeaderValueOption {
     )]
     {
         option.append = Some(envoy_types::pb::google::protobuf::BoolValue { value: many });
+    }
+    option
+}
+
+/// One header of a refusal. Envoy puts together its answer of those alone that are not said to be appended, and keeps several of one name.
+fn field_of_refusal(name: &HeaderName, value: &HeaderValue) -> HeaderValueOption {
+    let mut option = field(name, value);
+    #[allow(deprecated, reason = "for a refusal, Envoy goes by nothing else")]
+    {
+        option.append = None;
     }
     option
 }

@@ -5,11 +5,15 @@
 //! |---|---|---|
 //! | `/verify` | headers | 401 |
 //! | `/verify/redirect` | headers | what the route says: a redirect, or 401 |
+//! | `/verify/refusal` | headers | the same |
 //! | `/verify/ext_authz/…` | the method, host and path of the question | the same |
 //!
 //! A yes is 200 (or 202, by config). Everything else is the answer that the visitor would have had from us.
+//!
+//! `/verify/refusal` is for proxies that hand its answer to the visitor, having been told no before: its answer is never a yes, which
+//! names credentials that are for the upstream alone. Where the request may pass by then, it is 503.
 
-use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, SET_COOKIE};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, RETRY_AFTER, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
@@ -19,8 +23,8 @@ use crate::gate::client::is_trusted;
 use crate::gate::edge::Malformed;
 use crate::gate::{Arrival, Gate};
 use crate::http::body::Body;
-use crate::http::visit::Peer;
-use crate::page;
+use crate::http::visit::{Peer, Visit};
+use crate::page::{self, Explanation};
 
 /// What is left of the visitor's cookies without ours; absent when nothing is.
 static LEFT_COOKIE: HeaderName = HeaderName::from_static("x-portcullis-cookie");
@@ -47,6 +51,8 @@ pub enum Way {
     Status,
     /// `/verify/redirect`.
     Redirect,
+    /// `/verify/refusal`.
+    Refusal,
     /// `/verify/ext_authz/…`.
     Envoy,
 }
@@ -57,6 +63,7 @@ impl Way {
         match path.strip_prefix(prefix)?.strip_prefix("/verify")? {
             "" => Some(Self::Status),
             "/redirect" => Some(Self::Redirect),
+            "/refusal" => Some(Self::Refusal),
             rest => rest.starts_with("/ext_authz/").then_some(Self::Envoy),
         }
     }
@@ -75,7 +82,7 @@ async fn decide(gate: &Gate, peer: &Peer, parts: Box<Parts>, way: Way) -> Respon
     let plan = gate.plan();
     let told = if is_trusted(peer, &plan.edge.trusted_proxies) {
         match way {
-            Way::Status | Way::Redirect => described::by_headers(&parts),
+            Way::Status | Way::Redirect | Way::Refusal => described::by_headers(&parts),
             Way::Envoy => described::by_path(&parts, &plan.site.path("/verify/ext_authz")),
         }
     } else {
@@ -100,6 +107,7 @@ async fn decide(gate: &Gate, peer: &Peer, parts: Box<Parts>, way: Way) -> Respon
             }
             *response
         }
+        Answer::Pass(permit) if way == Way::Refusal => again(&permit.admitted.visit),
         Answer::Pass(permit) => {
             let mut response = Response::new(Body::Empty);
             *response.status_mut() = status;
@@ -108,6 +116,19 @@ async fn decide(gate: &Gate, peer: &Peer, parts: Box<Parts>, way: Way) -> Respon
             response
         }
     }
+}
+
+/// What a visitor is told whom the proxy turned away a moment ago, and who may pass now.
+fn again(visit: &Visit) -> Response<Body> {
+    tracing::warn!(request_id = &*visit.request_id, "a proxy turned a request away that may pass");
+    let explanation = Explanation::new(
+        "Please try again",
+        "This request was turned away a moment ago, for a reason that is gone.",
+        "Wait a moment, then load the page again.",
+    );
+    let mut response = page::error(visit, StatusCode::SERVICE_UNAVAILABLE, &explanation);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 /// What proxies act upon that read our answer by the names of its headers.
@@ -169,6 +190,7 @@ mod tests {
         let way = |path| Way::of(path, "/.auth");
         assert_eq!(way("/.auth/verify"), Some(Way::Status));
         assert_eq!(way("/.auth/verify/redirect"), Some(Way::Redirect));
+        assert_eq!(way("/.auth/verify/refusal"), Some(Way::Refusal));
         assert_eq!(way("/.auth/verify/ext_authz/"), Some(Way::Envoy));
         assert_eq!(way("/.auth/verify/ext_authz/.auth/login"), Some(Way::Envoy));
         for other in [

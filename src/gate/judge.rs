@@ -94,7 +94,7 @@ impl Gate {
         if route.cors.is_some() {
             record.shared(cors::sharing(route, &also, &parts.headers));
         }
-        let (credential, now) = match self.credential(route, &also, admitted, parts).await {
+        let (credential, now) = match self.credential(route, &also, admitted, parts, record).await {
             Ok(found) => found,
             Err((acceptance, denial)) => {
                 record.decided(denial.name());
@@ -199,6 +199,7 @@ impl Gate {
         also: &[Other<'a>],
         admitted: &Admitted,
         parts: &Parts,
+        record: &mut Record,
     ) -> Result<(Credential, Timestamp), (&'a Acceptance, Box<Denial>)> {
         let clock = &self.plan.site.clock;
         let now = clock.now();
@@ -208,7 +209,8 @@ impl Gate {
             let desk = Desk { plan, site: &self.plan.site, table: &self.tokens, upstreams: self.upstreams.len() };
             let caller = desk.recognise(acceptance, admitted, parts, now);
             let caller = Box::pin(caller).await.map_err(|denial| (acceptance, Box::new(denial)))?;
-            if let Some(who) = caller {
+            if let Some((who, proof)) = caller {
+                record.proved(proof);
                 // Every reading of the path has to take the token.
                 let issuer = who.bearer().map(|vouched| vouched.issuer);
                 let takes = |other: &Other<'_>| {

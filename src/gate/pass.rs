@@ -11,7 +11,7 @@ use http::{HeaderMap, Response, StatusCode, Version, response};
 use http_body::Body as _;
 
 use super::arrival::Arrival;
-use super::bearer::DPOP;
+use super::bearer::{DPOP, second};
 use super::credential::Recognised;
 use super::csrf::CSRF_TOKEN;
 use super::edge::Admitted;
@@ -110,6 +110,10 @@ pub async fn through(gate: &Gate, passage: &Passage<'_>, arrival: Arrival, recor
             if let Some(who) = who {
                 body = body.tied(|| gate.ties.leash(who));
             }
+            let body = match second::without_second(passage, &parts.headers, body, record).await {
+                Ok(body) => body,
+                Err(refusal) => return refusal,
+            };
             let load = Load { parts, body, visitor_side, target, may_repeat: renewal::may_try_again(gate, passage) };
             application(gate, passage, plan, upstream, load, record).await
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
 
+use super::bearer::replay::Name;
 use super::cors::Sharing;
 use super::credential::Recognised;
 use super::route::Route;
@@ -23,6 +24,8 @@ pub struct Record {
     upstream: Option<Duration>,
     /// Boxed, since every open connection keeps room for this record.
     sharing: Option<Box<Sharing>>,
+    /// Boxed for the same reason.
+    proof: Option<Box<Name>>,
 }
 
 /// What was asked, as the log says it: never with a query, which may carry a code.
@@ -43,7 +46,7 @@ impl Record {
     /// A record that begins now. `is_told` says whether it will be written down.
     pub fn begin(is_told: bool) -> Self {
         let started = is_told.then(clock::instant);
-        Self { started, route: None, decision: "malformed", who: None, upstream: None, sharing: None }
+        Self { started, route: None, decision: "malformed", who: None, upstream: None, sharing: None, proof: None }
     }
 
     /// Notes the route.
@@ -64,6 +67,16 @@ impl Record {
     /// What the answer says of who may read it; nothing where that is left to the upstream.
     pub const fn sharing(&mut self) -> Option<Box<Sharing>> {
         self.sharing.take()
+    }
+
+    /// Notes the proof of a key that came with the request's token.
+    pub fn proved(&mut self, proof: Option<Name>) {
+        self.proof = proof.map(Box::new);
+    }
+
+    /// The proof of a key that came with the request's token.
+    pub fn proof(&self) -> Option<Name> {
+        self.proof.as_deref().copied()
     }
 
     /// Notes what was decided, as the log says it.

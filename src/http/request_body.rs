@@ -24,7 +24,7 @@ use crate::http::protected::ProtectedNames;
 use crate::http::trailers;
 
 /// The most of a body that is kept to be sent again.
-const MAX_KEPT: usize = 64 * 1024;
+pub const MAX_KEPT: usize = 64 * 1024;
 
 /// The body of a request on its way to an upstream.
 #[derive(Debug)]
@@ -280,7 +280,8 @@ impl RequestBody {
         }
     }
 
-    fn fault(&self) -> Option<Fault> {
+    /// Why it broke off, when it did.
+    pub fn fault(&self) -> Option<Fault> {
         self.watch.as_ref().and_then(|watch| watch.fault())
     }
 }

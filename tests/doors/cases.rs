@@ -129,6 +129,7 @@ fn credentials() -> Vec<Case> {
         case("GET", API, "/open/x", Who::AliceElsewhere, Pass(None)),
         get("/", Who::Nobody, SignIn).with("Authorization", "Basic YWxpY2U6YWxpY2U="),
         get("/public/x", Who::Alice, Pass(Some("alice"))).with("Cookie", "theme=dark; lang=en"),
+        get("/public/x", Who::Alice, Pass(Some("alice"))).with("Cookie", "name=J\u{f6}rg"),
     ]
 }
 

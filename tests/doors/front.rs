@@ -102,6 +102,10 @@ impl Front {
         let url = self.tunnel.url();
         run(door, |case| visit(&self.scene, &url, case));
         self.questions_are_the_proxys_own(&url);
+        self.a_yes_of_any_size_is_understood(&url);
+        Self::clients_find_their_way(&url);
+        self.a_refusal_brings_its_cookies(&url);
+        self.what_a_page_shows_goes_no_further(&url);
         self.a_target_with_a_host_of_its_own_is_judged_by_one_of_the_two(&url);
     }
 
@@ -113,6 +117,55 @@ impl Front {
         let status = asked.map_or(0, |answer| answer.status);
         assert!(status == 302 || (400..500).contains(&status) || status == 0, "{status}");
         assert_eq!(self.scene.upstream.count(), 0);
+    }
+
+    /// Cookies of the application come back in a yes, and so do the names of what a visitor must not say.
+    fn a_yes_of_any_size_is_understood(&self, url: &str) {
+        let cookie = self.scene.cookie(Who::Alice, APP).expect("alice has one");
+        let cookies = format!("{cookie}; theme={}", "x".repeat(30_000));
+        self.scene.upstream.forget();
+        let mut request = Client::new(url).named(APP).request("GET", "/token/x").header("Cookie", &cookies);
+        for index in 0..30 {
+            request = request.header(&format!("X-Webauth-{}-{index}", "x".repeat(200)), "root");
+        }
+        let answer = request.send();
+        assert_eq!((answer.status, self.scene.upstream.count()), (200, 1), "{}", answer.text());
+    }
+
+    /// What `resource_metadata` leads to is there (RFC 9728), and it alone.
+    fn clients_find_their_way(url: &str) {
+        let get = |path: &str| Client::new(url).named(APP).get(path).header("Accept", "application/json").send();
+        let answer = get("/.well-known/oauth-protected-resource/machine/x");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.json()["resource"], "https://app.example.com/machine/x");
+        for path in ["/.well-known/other", "/.well-known/oauth-protected-resource/../../admin/x"] {
+            assert!(matches!(get(path).status, 400 | 401 | 403), "{path}");
+        }
+    }
+
+    /// A sign-in that begins at a refusal, as a step-up does, ends in the browser that has its cookie.
+    fn a_refusal_brings_its_cookies(&self, url: &str) {
+        let cookie = self.scene.cookie(Who::Alice, APP).expect("alice has one");
+        let page = [("Accept", "text/html"), ("Cookie", cookie)];
+        let answer = Client::new(url).named(APP).get("/machine/gold/x").headers(&page).send();
+        assert_eq!(answer.status, 302, "{}", answer.text());
+        let cookies = answer.head.all("set-cookie");
+        assert!(cookies.iter().any(|line| line.contains("portcullis-flow-")), "{cookies:?}");
+    }
+
+    /// The token of a session is for us.
+    fn what_a_page_shows_goes_no_further(&self, url: &str) {
+        let cookie = self.scene.cookie(Who::Alice, APP).expect("alice has one");
+        let client = Client::new(url).named(APP);
+        let me = client.get("/.auth/me").headers(&[("Cookie", cookie), ("Sec-Fetch-Site", "same-origin")]).send();
+        let token = me.json()["csrf_token"].as_str().expect("it has one").to_owned();
+        for (target, is_ours) in [("/with-token/x", true), ("/x", false)] {
+            self.scene.upstream.forget();
+            let shown = [("Cookie", cookie), ("X-CSRF-Token", &token)];
+            let answer = client.request("POST", target).headers(&shown).body("a").send();
+            assert_eq!(answer.status, 200, "{target}: {}", answer.text());
+            assert_eq!(self.scene.upstream.last_request().header("x-csrf-token").is_none(), is_ours, "{target}");
+        }
     }
 
     /// The proxy comes from an address that is trusted, so what a visitor asks through it must not get to `/verify`.

@@ -269,7 +269,14 @@ pub(crate) fn complaint(case: &Case, seen: &Seen) -> Option<String> {
         return wrong("and the upstream sees another token".to_owned());
     }
     let kept = case.headers.iter().find(|(name, _)| *name == "Cookie").map(|(_, value)| *value);
-    if request.all("cookie") != kept.into_iter().collect::<Vec<_>>() {
+    // Upstreams take each byte of a header for one character.
+    let read = |text: &str| text.bytes().map(char::from).collect::<String>();
+    let are_kept = match (request.all("cookie").as_slice(), kept) {
+        ([], None) => true,
+        ([seen], Some(kept)) => *seen == kept || *seen == read(kept),
+        _ => false,
+    };
+    if !are_kept {
         return wrong("and the upstream sees other cookies".to_owned());
     }
     None

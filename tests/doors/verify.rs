@@ -1,6 +1,6 @@
 //! The second door: `/verify`, asked as a front proxy asks, and acted upon as a front proxy acts.
 
-use crate::cases::{APP, Case, Door, Outcome};
+use crate::cases::{APP, Case, Door, Outcome, Who};
 use crate::scene::{Dressed, Scene, Seen, run};
 use crate::support::client::{Client, Request, Response};
 
@@ -149,12 +149,41 @@ fn a_question_that_tells_too_little_or_two_things_is_refused() {
     assert_eq!(scene.upstream.count(), 0);
 }
 
+/// What a proxy hands to its visitor holds nothing that is for the upstream: a yes names credentials.
+#[test]
+fn a_refusal_is_never_a_yes() {
+    let scene = Scene::start();
+    let alice = scene.cookie(Who::Alice, APP).expect("alice has one");
+    let url = "https://app.example.com/token/x";
+    let told = [("X-Original-Method", "GET"), ("X-Original-URL", url), ("Cookie", alice)];
+    assert!(ask(&scene, "/.auth/verify/redirect", &told).header("authorization").is_some());
+    let answer = ask(&scene, "/.auth/verify/refusal", &told);
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    let head = String::from_utf8_lossy(&answer.head.raw).to_lowercase();
+    for told in ["authorization", "x-forwarded-", "x-portcullis-", "alice"] {
+        assert!(!head.contains(told), "{told}: {head}");
+    }
+    // Whatever else it is asked about is answered as ever.
+    run(Door::Verify, |case| {
+        let told =
+            [("X-Original-Method", case.method), ("X-Original-URL", &format!("https://{}{}", case.host, case.target))];
+        let refused = question(&scene, case, "127.0.0.1:8080", "/.auth/verify/refusal").headers(&told).send();
+        if refused.status != 503 {
+            return acted_upon(&scene, case, &refused);
+        }
+        let answer = question(&scene, case, "127.0.0.1:8080", "/.auth/verify/redirect").headers(&told).send();
+        assert_eq!(answer.status, 200, "{}", case.name());
+        acted_upon(&scene, case, &answer)
+    });
+}
+
 /// Whoever is no trusted proxy learns nothing and is told nothing, whatever they bring.
 #[test]
 fn only_trusted_proxies_may_ask() {
     let scene = Scene::start();
-    let cookie = scene.cookie(crate::cases::Who::Alice, APP).expect("alice has one");
-    for path in ["/.auth/verify", "/.auth/verify/redirect", "/.auth/verify/ext_authz/public/x"] {
+    let cookie = scene.cookie(Who::Alice, APP).expect("alice has one");
+    for path in ["/.auth/verify", "/.auth/verify/redirect", "/.auth/verify/refusal", "/.auth/verify/ext_authz/public/x"]
+    {
         let answer = Client::new(scene.gateway.url())
             .named(APP)
             .get(path)

@@ -77,7 +77,22 @@ fn a_request_has_one_credential() {
         assert_eq!(answer.status, 400, "{odd}");
         assert!(challenge(&answer).contains("invalid_request"), "{odd}");
     }
+    // Attack 48: a second token in the query or in a form, whatever it holds (RFC 6750, section 2).
+    for query in ["access_token=x", "a=b&acces%73_token="] {
+        let answer = ask(&scene, &format!("/api/x?{query}"), &token);
+        assert!(answer.status == 400 && challenge(&answer).contains("error=\"invalid_request\""), "{query}");
+    }
+    let send = |parameters: &[(&str, &str)]| {
+        let form: Vec<_> = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        scene.gateway.client().request("POST", "/api/x").header("Authorization", &bearer).form(&form).send()
+    };
+    let posted = send(&[("a", "b"), ("access_token", &token)]);
+    assert!(posted.status == 400 && challenge(&posted).contains("error=\"invalid_request\""), "{}", posted.text());
     assert_eq!(scene.upstream.requests().len(), 0);
+    // What is looked at goes on as it came.
+    assert_eq!(send(&[("a", "b c"), ("token", &"x".repeat(60_000))]).status, 200);
+    assert_eq!(scene.upstream.last_request().body.len(), "a=b+c&token=".len() + 60_000);
+    scene.upstream.forget();
     // Each by itself is good.
     assert_eq!(ask(&scene, "/api/x", &token).status, 200);
     assert_eq!(get(&scene, "/api/x").header("Cookie", &cookies.join("; ")).send().status, 200);

@@ -31,6 +31,10 @@ path = "/orders/*"
 allow = [{ scopes = ["orders:read", "orders:write"] }]
 bearer = true
 [[routes]]
+path = "/client/*"
+allow = { claims = { azp = "mobile" } }
+bearer = true
+[[routes]]
 path = "/gold/*"
 allow = { acr = ["gold"], max_age = "5m" }
 bearer = true

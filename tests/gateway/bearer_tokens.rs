@@ -42,6 +42,10 @@ fn rules_hold_for_tokens_as_they_do_for_sessions() {
         ("/orders/x", json!({"scope": null, "scp": ["orders:read"]}), 200),
         ("/orders/x", json!({"scope": null}), 403),
         ("/orders/x", json!({"scope": {"orders:read": true}}), 403),
+        ("/client/x", json!({}), 403),
+        ("/client/x", json!({"azp": "mobile"}), 200),
+        ("/client/x", json!({"azp": ["mobile"]}), 403),
+        ("/client/x", json!({"azp": "Mobile"}), 403),
         ("/gold/x", json!({"acr": "gold", "auth_time": now()}), 200),
         ("/gold/x", json!({"acr": "silver", "auth_time": now()}), 401),
         ("/gold/x", json!({"acr": "gold", "auth_time": now() - 1000}), 401),
@@ -292,7 +296,7 @@ fn an_address_in_a_token_admits_only_when_it_was_verified() {
     });
     for (email, verified, expected) in [
         (json!("alice@corp.example"), json!(true), 200),
-        (json!("alice@corp.example"), json!("true"), 200),
+        (json!("alice@corp.example"), json!("true"), 403),
         (json!("alice@corp.example"), json!(false), 403),
         (json!("alice@corp.example"), json!("false"), 403),
         (json!("alice@corp.example"), json!(1), 403),

@@ -56,9 +56,8 @@ fn only_one_address_at_exactly_this_domain_is_admitted() {
 fn an_address_that_nobody_verified_admits_nobody() {
     let allow = "[{ email_domains = [\"corp.com\"] }, { emails = [\"b@other.com\"] }]";
     let scene = Scene::loopback(|config| config.route("/*", allow, "app"));
-    for (number, verified) in
-        [None, Some(json!(false)), Some(json!("false")), Some(Value::Null), Some(json!("no"))].into_iter().enumerate()
-    {
+    let unverified = [json!(false), json!("false"), json!("true"), json!(1), json!([true]), Value::Null, json!("no")];
+    for (number, verified) in [None].into_iter().chain(unverified.map(Some)).enumerate() {
         for email in ["a@corp.com", "b@other.com"] {
             let status = admitted(&scene, &format!("person{number}"), &json!(email), verified.clone());
             assert!((400..=502).contains(&status) && scene.upstream.count() == 0, "{email} {verified:?}: {status}");

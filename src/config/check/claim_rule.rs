@@ -15,10 +15,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("sub", "accounts = [\"provider:subject\"]"),
     ("iss", "providers = [\"…\"]"),
     ("aud", "providers = [\"…\"]"),
-    ("azp", "providers = [\"…\"]"),
     ("auth_time", "max_age = \"15m\""),
     ("iat", "max_age = \"15m\""),
     ("scope", "scopes = [\"…\"]"),
+    ("scp", "scopes = [\"…\"]"),
 ];
 /// Claims that no rule can use.
 const NEVER: &[&str] =

@@ -16,7 +16,7 @@ use crate::config::raw::table::Table;
 use crate::config::settings::{KNOWN_IDENTITY_PRESETS, TokenSettings, UpstreamAddress, UpstreamKind, UpstreamSettings};
 
 /// Headers that belong to the message or to the gateway, and what to do instead.
-const RESERVED: [(&str, &str); 24] = [
+const RESERVED: [(&str, &str); 25] = [
     ("host", "use `pass_host`"),
     ("cookie", "sessions never reach an upstream"),
     ("set-cookie", "it is no request header"),
@@ -41,6 +41,7 @@ const RESERVED: [(&str, &str); 24] = [
     ("x-forwarded-prefix", "it is set by the gateway where a route has `strip_prefix`"),
     ("x-forwarded-proto", "it is set by the gateway"),
     ("x-real-ip", "it is set by the gateway"),
+    ("x-request-id", "it is set by the gateway"),
 ];
 
 /// An upstream by name, and what it is when nothing is wrong with it.
@@ -210,6 +211,10 @@ pub(super) fn header_name(text: &str) -> Result<HeaderName, Wrong> {
     }
     if fold.starts_with("content-") || fold.starts_with("sec-") || fold.starts_with("proxy-") {
         return Err(Wrong::new(format!("the header `{text}` can't be set here")).note("it belongs to the message"));
+    }
+    // What a proxy that asks us acts upon.
+    if fold.starts_with("x-envoy-") || (fold.starts_with("x-portcullis-") && fold != "x-portcullis-assertion") {
+        return Err(Wrong::new(format!("the header `{text}` can't be set here")).note("proxies take it for ours"));
     }
     Ok(name)
 }

@@ -22,6 +22,7 @@ fn what_rules_need_can_be_said() {
         "principal.groups.all(g, principal.roles.exists_one(r, r == g))",
         "has(principal.email) && has(principal.claims.level) && principal.claims.level >= 3",
         "principal.claims['https://x.example/level'] == 1 + 2",
+        "principal.claims.azp == 'cli' && principal.claims.org.sub == 'x' && 'aud' in principal.groups",
         "request.client_ip.inNetwork('10.0.0.0/8') ? true : principal.auth_age < 300",
         "principal.email.matches('[a-z]+@corp[.]com')",
         "matches(request.path, '/a(/.*)?')",
@@ -64,6 +65,10 @@ fn a_mistake_is_told_with_its_place() {
         ("{'a': 1}.a == 1", "builds no tables", "{"),
         ("[request.path] == ['x']", "holds texts and numbers only", "."),
         ("principal.claims.exists(name, name == 'x')", "a loop goes over a list", "("),
+        ("principal.claims.sub == 'x'", "`sub` is about the token", "sub"),
+        ("has(principal.claims.aud)", "`aud` is about the token", "("),
+        ("principal.claims['scope'] == 'x'", "`scope` is about the token", "'"),
+        ("'sid' in principal.claims && principal.claims.sid == 'x'", "`sid` is about the token", "'"),
         ("principal.groups.exists(principal, true)", "can't be the name in a loop", "("),
         ("type(1) == int", "there is no function `type` here", "("),
     ] {

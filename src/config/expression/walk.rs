@@ -23,6 +23,27 @@ const MAX_DEPTH: usize = 32;
 /// Loops inside loops.
 const MAX_LOOPS: usize = 2;
 
+/// Claims about the token, which are not among those of the person, and what an expression has in their place.
+const ABOUT_THE_TOKEN: &[(&str, Option<&str>)] = &[
+    ("_claim_names", None),
+    ("_claim_sources", None),
+    ("at_hash", None),
+    ("aud", None),
+    ("auth_time", Some("principal.auth_age")),
+    ("c_hash", None),
+    ("exp", None),
+    ("iat", Some("principal.auth_age")),
+    ("iss", Some("principal.issuer")),
+    ("jti", None),
+    ("nbf", None),
+    ("nonce", None),
+    ("s_hash", None),
+    ("scope", Some("principal.scopes")),
+    ("scp", Some("principal.scopes")),
+    ("sid", None),
+    ("sub", Some("principal.subject")),
+];
+
 const OPERATORS: &[&str] = &[
     op::CONDITIONAL,
     op::LOGICAL_AND,
@@ -170,13 +191,26 @@ impl Walk<'_> {
     }
 
     fn select(&mut self, select: &mut SelectExpr, place: &Range<usize>, depth: usize) -> Result<(), ExpressionFault> {
-        match self.root(&select.operand) {
-            Some(root) => {
-                self.parts += 1;
-                let field = select.field.clone();
-                self.field(root, &field, self.after(place))
-            }
-            None => self.part(&mut select.operand, depth + 1),
+        if let Some(root) = self.root(&select.operand) {
+            self.parts += 1;
+            let field = select.field.clone();
+            return self.field(root, &field, self.after(place));
+        }
+        if self.is_claims(&select.operand) {
+            claim(&select.field, self.after(place))?;
+        }
+        self.part(&mut select.operand, depth + 1)
+    }
+
+    /// A claim that a text of the expression names: `principal.claims["x"]`, `"x" in principal.claims`.
+    fn named_claim(&self, call: &CallExpr) -> Result<(), ExpressionFault> {
+        let ((op::INDEX, [table, name]) | (op::IN, [name, table])) = (call.func_name.as_str(), call.args.as_slice())
+        else {
+            return Ok(());
+        };
+        match &name.expr {
+            Expr::Literal(LiteralValue::String(text)) if self.is_claims(table) => claim(text.inner(), self.place(name)),
+            _ => Ok(()),
         }
     }
 
@@ -197,6 +231,7 @@ impl Walk<'_> {
         if !OPERATORS.contains(&name.as_str()) && !FUNCTIONS.contains(&name.as_str()) {
             return Err(no_function(&name, place));
         }
+        self.named_claim(call)?;
         match name.as_str() {
             op::ADD => PLUS.clone_into(&mut call.func_name),
             op::EQUALS if !call.args.iter().any(is_null) => EQUAL.clone_into(&mut call.func_name),
@@ -305,6 +340,16 @@ impl Walk<'_> {
     fn after(&self, place: &Range<usize>) -> Range<usize> {
         if self.source.get(place.clone()) == Some(".") { word_at(self.source, place.end) } else { place.clone() }
     }
+}
+
+/// What is never there must not be asked for: whoever denies by it would deny nobody.
+fn claim(name: &str, place: Range<usize>) -> Result<(), ExpressionFault> {
+    let Some((name, instead)) = ABOUT_THE_TOKEN.iter().find(|(known, _)| *known == name) else { return Ok(()) };
+    let fault = fault_at(place, format!("`{name}` is about the token, so it is no claim of the person"));
+    Err(match instead {
+        Some(instead) => fault.note(format!("write {instead}")),
+        None => fault.note("no rule can use it"),
+    })
 }
 
 fn no_function(name: &str, place: &Range<usize>) -> ExpressionFault {

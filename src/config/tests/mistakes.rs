@@ -182,6 +182,8 @@ fn upstreams() {
         (upstream("headers = { Host = \"a\" }"), &["`Host` can't be set here"]),
         (upstream("headers = { Content-Length = \"a\" }"), &["can't be set here"]),
         (upstream("headers = { Transfer_Encoding = \"a\" }"), &["can't be set here"]),
+        (upstream("headers = { X_Request_Id = \"a\" }"), &["can't be set here"]),
+        (upstream("headers = { X-Portcullis-Set-Cookie-1 = \"{sub}\" }"), &["proxies take it for ours"]),
         (upstream("headers = { Authorization = \"a\" }"), &["use `token`"]),
         (upstream("headers = { X-Forwarded-For = \"a\" }"), &["set by the gateway"]),
         (upstream("headers = { X-Team = \"a\", x_team = \"b\" }"), &["differ only in case", "the other one is at"]),

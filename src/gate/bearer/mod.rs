@@ -2,7 +2,8 @@
 //!
 //! Rules, each with a test:
 //! 1. A token comes in `Authorization` alone; form and query are no place for one (RFC 9700, section 4.3.2).
-//! 2. A request has one credential: two `Authorization`, or a token beside a session's cookie, are refused with 400.
+//! 2. A request has one credential: two `Authorization`, or a token beside a session's cookie or beside another token ([`second`]), are
+//!    refused with 400.
 //! 3. What another scheme says, and what says itself anything to a route that takes no tokens, is the application's business.
 //! 4. A bound token comes with what it is bound to, each time: a proof of its key that was not there before, or the certificate of this
 //!    connection. A token that is bound to no key is no token for `DPoP`, and one that is none for `Bearer`.
@@ -11,6 +12,7 @@
 pub mod challenge;
 pub mod metadata;
 pub mod replay;
+pub mod second;
 pub mod table;
 
 use std::rc::Rc;
@@ -24,7 +26,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use self::challenge::Denial;
-use self::replay::Replays;
+use self::replay::{Name, Replays};
 use self::table::{Key, TokenTable};
 use super::credential::Recognised;
 use super::edge::Admitted;
@@ -160,14 +162,14 @@ pub(super) struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    /// Whom the token of this request speaks for; `None` when it brings none.
+    /// Whom the token of this request speaks for, and the proof that came with it and now has served; `None` when it brings no token.
     pub(super) async fn recognise(
         &self,
         acceptance: &Acceptance,
         admitted: &Admitted,
         parts: &Parts,
         now: Timestamp,
-    ) -> Result<Option<Rc<Recognised>>, Denial> {
+    ) -> Result<Option<(Rc<Recognised>, Option<Name>)>, Denial> {
         let (scheme, token) = match Presented::read(&parts.headers) {
             Presented::Nothing => return Ok(None),
             Presented::Malformed(reason) => return Err(Denial::malformed(reason)),
@@ -175,6 +177,9 @@ impl Desk<'_> {
         };
         if !matches!(self.site.sessions.raw(&parts.headers), RawSession::Absent) {
             return Err(Denial::malformed("the request has a token and a session; send one of them"));
+        }
+        if second::is_in_query(&parts.uri) {
+            return Err(Denial::malformed("the request has a second token in its query"));
         }
         let hash = hash(token);
         let key = Key { token: hash, issuers: acceptance.set };
@@ -188,8 +193,8 @@ impl Desk<'_> {
         };
         let Some(vouched) = who.bearer() else { return Err(Denial::invalid("the token is none", scheme)) };
         let request = Request { scheme, hash: &hash, admitted, parts, now };
-        self.check_binding(&vouched.binding, &request)?;
-        Ok(Some(who))
+        let proof = self.check_binding(&vouched.binding, &request)?;
+        Ok(Some((who, proof)))
     }
 
     fn still_counts(&self, who: &Recognised, now: Timestamp) -> bool {
@@ -225,8 +230,8 @@ impl Desk<'_> {
         }
     }
 
-    /// Whether the caller has what the token is bound to.
-    fn check_binding(&self, binding: &Binding, request: &Request<'_>) -> Result<(), Denial> {
+    /// Whether the caller has what the token is bound to. Gives the proof of a key.
+    fn check_binding(&self, binding: &Binding, request: &Request<'_>) -> Result<Option<Name>, Denial> {
         let scheme = request.scheme;
         if let Some(wanted) = &binding.certificate {
             let shown = request.admitted.certificate.as_deref().and_then(|certificate| certificate.names().first());
@@ -239,18 +244,18 @@ impl Desk<'_> {
             }
         }
         match (&binding.key, scheme) {
-            (None, Scheme::Bearer) => Ok(()),
+            (None, Scheme::Bearer) => Ok(None),
             (Some(_), Scheme::Bearer) => {
                 Err(Denial::invalid("the token is bound to a key; send it as DPoP with a proof", Scheme::Dpop))
             }
             (None, Scheme::Dpop) => {
                 Err(Denial::invalid("the token is bound to no key, so a proof says nothing", scheme))
             }
-            (Some(thumbprint), Scheme::Dpop) => self.check_proof(thumbprint, request),
+            (Some(thumbprint), Scheme::Dpop) => self.check_proof(thumbprint, request).map(Some),
         }
     }
 
-    fn check_proof(&self, thumbprint: &str, request: &Request<'_>) -> Result<(), Denial> {
+    fn check_proof(&self, thumbprint: &str, request: &Request<'_>) -> Result<Name, Denial> {
         let Request { hash, admitted, parts, now, .. } = *request;
         let mut proofs = parts.headers.get_all(&DPOP).iter();
         let proof = match (proofs.next().map(HeaderValue::to_str), proofs.next()) {
@@ -264,8 +269,9 @@ impl Desk<'_> {
         if proven.thumbprint != *thumbprint {
             return Err(Denial::unproven("the proof is by another key than the token's"));
         }
-        match self.plan.replays.note(&proven, now) {
-            replay::Noted::New => Ok(()),
+        let name = Name::of(&proven);
+        match self.plan.replays.note(name, now) {
+            replay::Noted::New => Ok(name),
             replay::Noted::Known => Err(Denial::unproven("the proof was there before (jti)")),
             replay::Noted::Full => {
                 tracing::warn!("no more proofs of possession can be remembered for now");

@@ -2,6 +2,7 @@
 //!
 //! 1. A proof is remembered for as long as one made at that moment could be taken.
 //! 2. Memory is bounded, and nothing is forgotten early to make room: when it is full, proofs are refused.
+//! 3. What served for nothing may be taken back: a proxy that was told no asks once more for what its visitor is told.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -29,6 +30,21 @@ pub enum Noted {
     Full,
 }
 
+/// What a proof goes by here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Name([u8; 16]);
+
+impl Name {
+    /// Its key and its own name together, so that nobody can use up another's.
+    pub fn of(proven: &Proven) -> Self {
+        let mut context = Context::new(&SHA256);
+        context.update(proven.thumbprint.as_bytes());
+        context.update(b" ");
+        context.update(proven.id.as_bytes());
+        Self(context.finish().as_ref().first_chunk().copied().unwrap_or_default())
+    }
+}
+
 /// The proofs that were there before.
 #[derive(Debug, Default)]
 pub struct Replays {
@@ -38,23 +54,33 @@ pub struct Replays {
 #[derive(Debug, Default)]
 struct Part {
     began: u64,
-    young: HashSet<[u8; 16]>,
-    old: HashSet<[u8; 16]>,
+    young: HashSet<Name>,
+    old: HashSet<Name>,
 }
 
 impl Replays {
     /// Notes that a proof came.
-    pub fn note(&self, proven: &Proven, now: Timestamp) -> Noted {
-        let name = name(proven);
-        let Some(part) = self.parts.get(usize::from(name.first().copied().unwrap_or_default()) % PARTS) else {
-            return Noted::Full;
-        };
+    pub fn note(&self, name: Name, now: Timestamp) -> Noted {
+        let Some(part) = self.part(name) else { return Noted::Full };
         part.lock().unwrap_or_else(PoisonError::into_inner).note(name, now.seconds())
+    }
+
+    /// Takes back a [`Noted::New`]: whoever brought the proof got nothing for it.
+    pub fn forget(&self, name: Name) {
+        if let Some(part) = self.part(name) {
+            let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+            part.young.remove(&name);
+            part.old.remove(&name);
+        }
+    }
+
+    fn part(&self, Name(name): Name) -> Option<&Mutex<Part>> {
+        self.parts.get(usize::from(name.first().copied().unwrap_or_default()) % PARTS)
     }
 }
 
 impl Part {
-    fn note(&mut self, name: [u8; 16], now: u64) -> Noted {
+    fn note(&mut self, name: Name, now: u64) -> Noted {
         let age = now.saturating_sub(self.began);
         if age >= SPAN {
             self.old = if age >= 2 * SPAN { HashSet::new() } else { std::mem::take(&mut self.young) };
@@ -72,21 +98,12 @@ impl Part {
     }
 }
 
-/// What a proof goes by: its key and its own name together, so that nobody can use up another's.
-fn name(proven: &Proven) -> [u8; 16] {
-    let mut context = Context::new(&SHA256);
-    context.update(proven.thumbprint.as_bytes());
-    context.update(b" ");
-    context.update(proven.id.as_bytes());
-    context.finish().as_ref().first_chunk().copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn proven(key: &str, id: &str) -> Proven {
-        Proven { thumbprint: key.to_owned(), id: id.to_owned() }
+    fn proven(key: &str, id: &str) -> Name {
+        Name::of(&Proven { thumbprint: key.to_owned(), id: id.to_owned() })
     }
 
     fn at(seconds: u64) -> Timestamp {
@@ -96,17 +113,28 @@ mod tests {
     #[test]
     fn a_proof_comes_once_as_long_as_it_could_be_taken() {
         let replays = Replays::default();
-        assert_eq!(replays.note(&proven("k", "1"), at(0)), Noted::New);
+        assert_eq!(replays.note(proven("k", "1"), at(0)), Noted::New);
         for later in [0, 1, SPAN - 1, SPAN, SPAN + 1] {
-            assert_eq!(replays.note(&proven("k", "1"), at(later)), Noted::Known, "{later}");
+            assert_eq!(replays.note(proven("k", "1"), at(later)), Noted::Known, "{later}");
         }
-        assert_eq!(replays.note(&proven("other", "1"), at(0)), Noted::New);
-        assert_eq!(replays.note(&proven("k", "2"), at(0)), Noted::New);
+        assert_eq!(replays.note(proven("other", "1"), at(0)), Noted::New);
+        assert_eq!(replays.note(proven("k", "2"), at(0)), Noted::New);
         // The boundary: noted just before a change of generations, and asked for just before it ends.
         let replays = Replays::default();
-        assert_eq!(replays.note(&proven("k", "a"), at(0)), Noted::New);
-        assert_eq!(replays.note(&proven("k", "b"), at(SPAN - 1)), Noted::New);
-        assert_eq!(replays.note(&proven("k", "b"), at(2 * SPAN - 2)), Noted::Known);
+        assert_eq!(replays.note(proven("k", "a"), at(0)), Noted::New);
+        assert_eq!(replays.note(proven("k", "b"), at(SPAN - 1)), Noted::New);
+        assert_eq!(replays.note(proven("k", "b"), at(2 * SPAN - 2)), Noted::Known);
+    }
+
+    #[test]
+    fn a_proof_that_served_for_nothing_may_come_again_and_no_other() {
+        let replays = Replays::default();
+        assert_eq!(replays.note(proven("k", "1"), at(0)), Noted::New);
+        assert_eq!(replays.note(proven("k", "2"), at(0)), Noted::New);
+        replays.forget(proven("k", "1"));
+        assert_eq!(replays.note(proven("k", "2"), at(1)), Noted::Known);
+        assert_eq!(replays.note(proven("k", "1"), at(1)), Noted::New);
+        assert_eq!(replays.note(proven("k", "1"), at(1)), Noted::Known);
     }
 
     #[test]
@@ -115,10 +143,10 @@ mod tests {
         for number in 0..MOST as u64 {
             let mut name = [0; 16];
             name[..8].copy_from_slice(&number.to_be_bytes());
-            assert_eq!(part.note(name, 1_000_000), Noted::New);
+            assert_eq!(part.note(Name(name), 1_000_000), Noted::New);
         }
-        assert_eq!(part.note([0xff; 16], 1_000_000), Noted::Full);
-        assert_eq!(part.note([0; 16], 1_000_000), Noted::Known);
-        assert_eq!(part.note([0xff; 16], 1_000_000 + SPAN), Noted::New);
+        assert_eq!(part.note(Name([0xff; 16]), 1_000_000), Noted::Full);
+        assert_eq!(part.note(Name([0; 16]), 1_000_000), Noted::Known);
+        assert_eq!(part.note(Name([0xff; 16]), 1_000_000 + SPAN), Noted::New);
     }
 }

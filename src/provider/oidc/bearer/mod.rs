@@ -249,8 +249,12 @@ fn caller(
         kept.insert("preferred_username".to_owned(), name);
     }
     let scopes = std::mem::take(&mut said.scopes);
-    let principal = claims::principal(issuer, &said.subject, kept, None, scopes)
+    let mut principal = claims::principal(issuer, &said.subject, kept, None, scopes)
         .map_err(|claims::TooLarge| "the token's claims are larger than 64 KiB")?;
+    // In an ID token that is always our own client; here it is the caller's, for which some issuers have no `client_id`.
+    if let Some(client) = claims.get("azp") {
+        principal.claims.insert("azp".to_owned(), client.clone());
+    }
     Ok((principal, said))
 }
 
