@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use portcullis::base::clock::instant;
-use portcullis::demo::provider::{Endpoint, Transport};
+use portcullis::demo::provider::{Edit, Endpoint, Misbehaviour, Transport};
 use serde_json::json;
 
 use crate::refresh_scene::{REFRESHED, cookie, new_cookie, provider, refreshes, routes, scene, seconds, token_at};
@@ -25,6 +25,8 @@ fn requests_go_on_with_the_old_token_while_the_new_one_is_fetched() {
     let old = token_at(&scene, "/api/x");
     assert_eq!(refreshes(&scene), 0, "nothing is refreshed before its time");
     scene.provider.control().always(slow(6000));
+    // The new token is good for long, so that it is not due again however slow a busy machine is.
+    scene.provider.control().always(Misbehaviour::TokenAnswer(Edit::set("expires_in", 300)));
     seconds(8);
     let began = instant();
     let answer = browser.peek(&scene.at("/api/x"));
