@@ -110,7 +110,8 @@ pub async fn serve(
     let guard = is_http2.then(|| Box::new(Guard::new(opening.has_preface())));
     let wire = TokioIo::new(Wire::new(stream, opening, (Arc::clone(entry.progress()), guard), seat));
     if is_http2 {
-        serve_http2(desk, peer, wire, &entry, protocols).await;
+        // Boxed, because its state is the larger one, and every connection would have room for it.
+        Box::pin(serve_http2(desk, peer, wire, &entry, protocols)).await;
     } else if desk.callers == Callers::Visitors {
         serve_http1(desk, peer, wire, &entry, http1).await;
     }

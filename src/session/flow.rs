@@ -29,6 +29,8 @@ use crate::seal::keyring::Keyring;
 
 /// The first byte of a flow inside its seal. Any change to [`Flow`] or [`Pending`] takes the next number.
 const FORMAT: u8 = 2;
+/// Room for a flow that returns to a page with a path of usual length.
+const USUAL_BYTES: usize = 512;
 /// The most flows that a browser holds at once: so many tabs may be signing in.
 const MAX_FLOWS: usize = 6;
 /// The most cookies of flows that one request is searched for, and one answer clears.
@@ -255,7 +257,9 @@ impl FlowCookies {
 
     /// The cookie's value; `None` when it is too long for a cookie.
     fn seal(&self, flow: &Flow, name: &str, site_host: &str) -> Result<Option<String>, FlowError> {
-        let plain = postcard::to_extend(flow, vec![FORMAT]).map_err(|_| FlowError::TooLarge)?;
+        let mut plain = Vec::with_capacity(USUAL_BYTES);
+        plain.push(FORMAT);
+        let plain = postcard::to_extend(flow, plain).map_err(|_| FlowError::TooLarge)?;
         let sealed = self.keyring.seal(Purpose::Flow, &[name.as_bytes(), site_host.as_bytes()], &plain)?;
         let value = URL_SAFE_NO_PAD.encode(sealed);
         Ok((value.len() <= set_cookie::room(name.len())).then_some(value))

@@ -1,5 +1,6 @@
 //! How we set a cookie and how we take it away: one place, so that every cookie of ours has every attribute.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use cookie::time::Duration as CookieDuration;
@@ -32,7 +33,9 @@ pub(super) fn set(name: &str, value: &str, secure: bool, life: Duration) -> Resu
         .same_site(SameSite::Lax)
         .max_age(life)
         .build();
-    let mut header = HeaderValue::try_from(cookie.to_string()).map_err(|_| Unwritable)?;
+    let mut text = String::with_capacity(name.len() + value.len() + ATTRIBUTES);
+    write!(text, "{cookie}").map_err(|_| Unwritable)?;
+    let mut header = HeaderValue::try_from(text).map_err(|_| Unwritable)?;
     header.set_sensitive(true);
     Ok(header)
 }
