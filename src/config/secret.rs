@@ -36,6 +36,14 @@ pub enum SecretError {
         /// The file.
         path: PathBuf,
     },
+    /// What is there can be read once at most, or never ends.
+    #[error(
+        "the secret's file {path} is a pipe, a device or a directory; write the secret into a file, which is read anew when it changes"
+    )]
+    NoFile {
+        /// What was named.
+        path: PathBuf,
+    },
     /// The variable is not set.
     #[error("the environment variable {name} is not set")]
     Env {
@@ -80,8 +88,12 @@ impl SecretSource {
 
     fn read_file(path: &PathBuf) -> Result<SecretString, SecretError> {
         let fail = |cause: std::io::Error| SecretError::File { path: path.clone(), cause: cause.to_string() };
-        let size = std::fs::metadata(path).map_err(fail)?.len();
-        if size > MAX_SECRET_BYTES {
+        let found = std::fs::metadata(path).map_err(fail)?;
+        // Whoever opens a pipe waits for its writer, with all that wait for the secret.
+        if !found.is_file() {
+            return Err(SecretError::NoFile { path: path.clone() });
+        }
+        if found.len() > MAX_SECRET_BYTES {
             return Err(SecretError::TooLarge { path: path.clone() });
         }
         let text = std::fs::read_to_string(path).map_err(fail)?;
@@ -110,6 +122,17 @@ mod tests {
         assert_eq!(source.read().unwrap().expose_secret(), "two");
         std::fs::write(&path, "\n").unwrap();
         assert!(source.read().unwrap_err().to_string().contains("empty"));
+    }
+
+    #[test]
+    fn a_pipe_is_refused_and_never_waited_for() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        for odd in [path, dir.path().to_owned()] {
+            assert!(matches!(SecretSource::File(odd).read(), Err(SecretError::NoFile { .. })));
+        }
     }
 
     #[test]

@@ -47,6 +47,7 @@ pub(super) fn read(node: &Node, key: &str, pattern: &str, context: &Context<'_>)
         Err(error) => {
             let fix = match error {
                 SecretError::File { .. } | SecretError::TooLarge { .. } => "mend the path, or let us read the file",
+                SecretError::NoFile { .. } => "write the secret into a file: it is read anew when it changes",
                 SecretError::Env { .. } => "set it, or give { file = \"…\" }",
                 SecretError::Empty { .. } => "write the secret there, or leave the key out",
             };

@@ -7,7 +7,7 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue,
+    AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue,
     IntoConnectionInfo as _, RedisConnectionInfo, RedisError, RedisResult, TlsCertificates,
 };
 use secrecy::{ExposeSecret as _, SecretString};
@@ -232,8 +232,28 @@ fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, StoreSetup> {
 pub(super) fn text_of(error: &RedisError) -> String {
     match error.code() {
         // An answer of the server: its code says enough, and what follows may repeat an argument.
-        Some(code) => format!("Redis answers {code}"),
+        Some(code) => format!("Redis answers {code}{}", advice(code)),
+        None if error.kind() == ErrorKind::AuthenticationFailed => {
+            "Redis refuses the user or the password; check `session.store.url` and `session.store.password`".to_owned()
+        }
         None => error.to_string(),
+    }
+}
+
+/// What a code means for whoever runs us.
+fn advice(code: &str) -> &'static str {
+    match code {
+        "NOAUTH" => ": it wants a password, see `session.store.password`",
+        "WRONGPASS" => ": check the user in `session.store.url` and `session.store.password`",
+        "NOPERM" => ": let the user do everything with keys that begin with `session.store.prefix`, scripts included",
+        "OOM" => ": its memory is full, see its `maxmemory`",
+        "READONLY" => ": it is a replica; name the primary, or its sentinels",
+        "MISCONF" => ": it can't save to its disk",
+        "NOREPLICAS" => ": it has too few replicas",
+        "CLUSTERDOWN" => ": its cluster lacks nodes",
+        "MOVED" | "ASK" => ": it is a node of a cluster; write `redis+cluster://`",
+        "ERR" => ": does `session.store.url` say what it is, one server, a sentinel or a cluster?",
+        _ => "",
     }
 }
 
