@@ -4,7 +4,8 @@
 //!    unix socket never is: it has no address that a config could name.
 //! 2. The chain is walked from the right, one trusted proxy at a time, and ends at the first address that is not trusted. What
 //!    stands further left anybody may have written.
-//! 3. An entry that is no address ends the walk at the last good one.
+//! 3. A client whose entry is no address is one whom nobody knows, not the proxy that says so: else a stranger would be in the network of
+//!    our proxies. The same goes for a chain that is too long, and for `Forwarded` that can't be read.
 //! 4. `X-Forwarded-For` is read where there is one, else `Forwarded` (RFC 7239). `X-Forwarded-Host` is read at the place of the
 //!    client's own entry, so that it tells what the outermost trusted proxy saw. The scheme is that of the site that was asked for.
 
@@ -27,7 +28,7 @@ const MAX_ELEMENTS: usize = 32;
 /// Who really calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
-    /// The real client's address; absent on a unix socket.
+    /// The real client's address; absent on a unix socket, and where trusted proxies don't know it.
     pub address: Option<IpAddr>,
     /// The trusted proxies between the client and us, the one nearest to us last; empty when the client is our peer.
     pub proxies: Vec<IpAddr>,
@@ -49,22 +50,19 @@ pub fn find(headers: &HeaderMap, peer: &Peer, trusted: &[IpNet]) -> Client {
         let (address, proxies) = walk(proxy, entries, is_trusted);
         let place = proxies.len().saturating_sub(1);
         return Client {
-            address: Some(address),
+            address,
             proxies,
             behind_trusted: true,
             host: item(headers, &X_FORWARDED_HOST, place).map(Into::into),
         };
     }
-    let elements = elements(headers);
+    let Some(elements) = elements(headers) else {
+        return Client { address: None, proxies: vec![proxy], behind_trusted: true, host: None };
+    };
     let entries = elements.iter().rev().map(|element| parse_address(element.node?));
     let (address, proxies) = walk(proxy, entries, is_trusted);
     let element = elements.iter().rev().nth(proxies.len().saturating_sub(1));
-    Client {
-        address: Some(address),
-        proxies,
-        behind_trusted: true,
-        host: element.and_then(|element| element.host).map(Into::into),
-    }
+    Client { address, proxies, behind_trusted: true, host: element.and_then(|element| element.host).map(Into::into) }
 }
 
 /// Whether the other end of a connection is a trusted proxy.
@@ -75,21 +73,18 @@ pub fn is_trusted(peer: &Peer, trusted: &[IpNet]) -> bool {
     })
 }
 
-/// Walks from `proxy` along `entries`, the nearest first, to the first address that is not trusted.
+/// Walks from `proxy` along `entries`, the nearest first, to the first address that is not trusted, or to an entry that is none.
 fn walk(
     proxy: IpAddr,
     entries: impl Iterator<Item = Option<IpAddr>>,
     is_trusted: impl Fn(&IpAddr) -> bool,
-) -> (IpAddr, Vec<IpAddr>) {
-    let mut address = proxy;
+) -> (Option<IpAddr>, Vec<IpAddr>) {
+    let mut address = Some(proxy);
     let mut proxies = Vec::new();
-    for entry in entries.take(MAX_HOPS) {
-        let Some(before) = entry else { break };
-        proxies.push(address);
-        address = before;
-        if !is_trusted(&address) {
-            break;
-        }
+    for entry in entries {
+        let Some(known) = address.filter(&is_trusted) else { break };
+        proxies.push(known);
+        address = entry.filter(|_| proxies.len() <= MAX_HOPS);
     }
     proxies.reverse();
     (address, proxies)
@@ -136,20 +131,19 @@ struct Element<'h> {
     host: Option<&'h str>,
 }
 
-/// The elements of `Forwarded` in their order (RFC 7239, section 4). None at all when one of them is malformed: what can't be read
-/// can't be trusted.
-fn elements(headers: &HeaderMap) -> Vec<Element<'_>> {
+/// The elements of `Forwarded` in their order (RFC 7239, section 4). `None` when one of them is malformed, or there are too many: what
+/// can't be read can't be trusted.
+fn elements(headers: &HeaderMap) -> Option<Vec<Element<'_>>> {
     let mut elements = Vec::new();
     for line in headers.get_all(FORWARDED) {
         for text in line.to_str().ok().and_then(|line| split_quoted(line, ',')).unwrap_or_else(|| vec!["\u{fffd}"]) {
-            let Some(element) = parse_element(text) else { return Vec::new() };
             if elements.len() == MAX_ELEMENTS {
-                return Vec::new();
+                return None;
             }
-            elements.push(element);
+            elements.push(parse_element(text)?);
         }
     }
-    elements
+    Some(elements)
 }
 
 fn parse_element(text: &str) -> Option<Element<'_>> {
@@ -241,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_entry_ends_the_walk_at_the_last_good_one() {
+    fn whoever_has_no_address_is_not_the_proxy_that_says_so() {
         for bad in [
             "unknown",
             "_hidden",
@@ -256,8 +250,13 @@ mod tests {
             "1.2.3.4 5.6.7.8",
         ] {
             let line = format!("6.6.6.6, {bad}, 10.0.0.2");
-            assert_eq!(address("10.0.0.1", &[("x-forwarded-for", &line)]), "10.0.0.2", "{bad}");
+            let client = found(&peer("10.0.0.1"), &[("x-forwarded-for", &line), ("x-forwarded-host", "a, b, c")]);
+            assert_eq!((client.address, client.proxies.len(), client.host.as_deref()), (None, 2, Some("b")), "{bad}");
+            assert_eq!(found(&peer("10.0.0.1"), &[("x-forwarded-for", bad)]).address, None, "{bad}");
         }
+        let chain = |hops: usize| vec!["10.0.0.2"; hops].join(",");
+        assert_eq!(address("10.0.0.1", &[("x-forwarded-for", &chain(MAX_HOPS))]), "10.0.0.2");
+        assert_eq!(found(&peer("10.0.0.1"), &[("x-forwarded-for", &chain(MAX_HOPS + 1))]).address, None);
     }
 
     #[test]
@@ -315,7 +314,9 @@ mod tests {
             "for=unknown",
             "for=_x",
         ] {
-            assert_eq!(address("10.0.0.1", &[("forwarded", bad)]), "10.0.0.1", "{bad}");
+            let client = found(&peer("10.0.0.1"), &[("forwarded", bad)]);
+            let proxies = vec!["10.0.0.1".parse().unwrap()];
+            assert_eq!(client, Client { address: None, proxies, behind_trusted: true, host: None }, "{bad}");
         }
     }
 

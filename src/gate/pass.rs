@@ -110,10 +110,12 @@ pub async fn through(gate: &Gate, passage: &Passage<'_>, arrival: Arrival, recor
             if let Some(who) = who {
                 body = body.tied(|| gate.ties.leash(who));
             }
-            let body = match second::without_second(passage, &parts.headers, body, record).await {
-                Ok(body) => body,
-                Err(refusal) => return refusal,
-            };
+            if second::may_be_in(passage, &parts.headers, &body) {
+                body = match Box::pin(second::without_second(passage, body, record)).await {
+                    Ok(body) => body,
+                    Err(refusal) => return refusal,
+                };
+            }
             let load = Load { parts, body, visitor_side, target, may_repeat: renewal::may_try_again(gate, passage) };
             application(gate, passage, plan, upstream, load, record).await
         }

@@ -258,6 +258,8 @@ fn callers_with_tokens_are_explained() {
     let good = claims("sub", json!("cli"));
     let (_, told) = desk.explain(&bearer, Some(&good));
     assert_eq!(told["request"]["principal"], "corp:cli");
+    let (exit, told) = desk.explain(&["GET", "/machine/x?access_token=y", "--bearer", "corp"], Some(&good));
+    assert_eq!((exit, &told["status"]), (Some(6), &json!(400)), "{told}");
     let (exit, told) = desk.explain(&["GET", "/admin/x", "--bearer", "corp"], Some(&good));
     assert_eq!((exit, told["request"]["principal"].as_str()), (Some(3), None), "no credential there: {told}");
     for (arguments, problem) in [

@@ -136,6 +136,30 @@ fn what_denies_comes_first_and_denies_what_it_can_not_read() {
     }
 }
 
+/// Not even in that of the proxy that says so.
+#[test]
+fn whoever_has_no_address_is_in_no_network() {
+    let scene = Scene::loopback(|config| {
+        config
+            .raw("[trusted_proxies]\nnetworks = [\"127.0.0.1\"]")
+            .route("/here/*", "{ networks = [\"127.0.0.0/8\"] }", "app")
+            .raw("[[routes]]\npath = \"/denied/*\"\nallow = \"everyone\"\ndeny = { networks = [\"192.0.2.0/24\"] }\nupstream = \"app\"")
+            .route("/*", "\"signed-in\"", "app")
+    });
+    for (name, value, here, denied) in [
+        ("X-Other", "x", 200, 200),
+        ("X-Forwarded-For", "198.51.100.1", 403, 200),
+        ("X-Forwarded-For", "192.0.2.1", 403, 403),
+        ("X-Forwarded-For", "unix:", 403, 403),
+        ("X-Forwarded-For", "127.0.0.5, unknown", 403, 403),
+        ("Forwarded", "for=unknown", 403, 403),
+        ("Forwarded", "for=\"", 403, 403),
+    ] {
+        let status = |path: &str| scene.gateway.client().get(path).header(name, value).send().status;
+        assert_eq!((status("/here/x"), status("/denied/x")), (here, denied), "{name}: {value}");
+    }
+}
+
 #[test]
 fn circumstances_alone_ask_for_no_sign_in() {
     let scene = scene();

@@ -15,6 +15,7 @@
 mod support;
 
 mod access_tokens;
+mod assertion;
 mod django;
 mod front_nginx;
 mod grpc;

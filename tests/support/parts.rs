@@ -195,6 +195,11 @@ fn installed(path: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/parts")).join(path)
 }
 
+/// Where npm put what the provider needs, `jose` among it.
+pub fn node_modules() -> PathBuf {
+    installed("oidc-provider/node_modules")
+}
+
 /// Debian's nginx.
 pub fn nginx() -> Option<PathBuf> {
     for_root("nginx")

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use http::HeaderValue;
 use http::request::Parts;
 use http::uri::PathAndQuery;
+use http::{HeaderValue, Uri};
 
 use super::case::{Case, Token};
 use crate::config::settings::{
@@ -13,6 +13,7 @@ use crate::config::settings::{
 use crate::endpoint::login::onward_status;
 use crate::endpoint::site::owns;
 use crate::forward::rewrite::Uncut;
+use crate::gate::bearer::second;
 use crate::gate::cors;
 use crate::gate::csrf::Sender;
 use crate::gate::decide::{Decision, decide};
@@ -126,9 +127,9 @@ pub(super) fn of(case: &Case, settings: &Settings) -> Result<Outcome, String> {
         Lookup::Odd => return refused(request, 400, "the path can be read in more than one way"),
         Lookup::Nothing => return refused(request, 404, "no route is for this host, path and method"),
     };
-    let token = match token(case, route, &also) {
+    let token = match token(case, route, &also, &parts.uri) {
         Ok(token) => token,
-        Err(reason) => return refused(request, 401, reason),
+        Err((status, reason)) => return refused(request, status, reason),
     };
     // What says itself anything to a route that takes no tokens is the application's business.
     let who = case.who.as_ref().filter(|_| case.token.is_none() || token.is_some());
@@ -181,14 +182,21 @@ fn sign_in(case: &Case, route: &Route, admitted: &Admitted, parts: &Parts, wante
     Ending::SignIn { wanted: wanted.clone(), status: is_told.then_some(status) }
 }
 
-/// The token of the case, where the route looks at it; why it is not taken, when it is not.
-fn token<'c>(case: &'c Case, route: &Route, also: &[Other<'_>]) -> Result<Option<&'c Token>, &'static str> {
+/// The token of the case, where the route looks at it; the status and why, when it is not taken.
+fn token<'c>(
+    case: &'c Case,
+    route: &Route,
+    also: &[Other<'_>],
+    uri: &Uri,
+) -> Result<Option<&'c Token>, (u16, &'static str)> {
+    const ELSEWHERE: &str = "the token is of no issuer whose tokens are taken here";
     let (Some(token), Some(acceptance)) = (&case.token, &route.bearer) else { return Ok(None) };
     let takes = |other: &Other<'_>| other.route.bearer.as_ref().is_some_and(|others| others.takes(token.issuer));
     match token.fault {
-        _ if !acceptance.takes(token.issuer) => Err("the token is of no issuer whose tokens are taken here"),
-        Some(fault) => Err(fault),
-        None if !also.iter().all(takes) => Err("the token is of no issuer whose tokens are taken here"),
+        _ if second::is_in_query(uri) => Err((400, "the request has a second token in its query")),
+        _ if !acceptance.takes(token.issuer) => Err((401, ELSEWHERE)),
+        Some(fault) => Err((401, fault)),
+        None if !also.iter().all(takes) => Err((401, ELSEWHERE)),
         None => Ok(Some(token)),
     }
 }

@@ -25,21 +25,22 @@ const LONGEST: u64 = MAX_KEPT as u64;
 const PARAMETER: &str = "access_token";
 
 /// Whether the query holds a token.
-pub(super) fn is_in_query(uri: &Uri) -> bool {
+pub fn is_in_query(uri: &Uri) -> bool {
     uri.query().is_some_and(|query| holds_one(query.as_bytes()))
 }
 
-/// The body of a request that may pass, from its beginning. `Err` is an answer in place of the upstream's.
+/// Whether the body of a request that may pass has to be looked at.
+pub fn may_be_in(passage: &Passage<'_>, headers: &HeaderMap, body: &RequestBody) -> bool {
+    passage.who.as_ref().is_some_and(|who| who.bearer().is_some()) && is_short_form(headers, body)
+}
+
+/// The body of a request that may pass, from its beginning, once it was looked at. `Err` is an answer in place of the upstream's.
 pub async fn without_second(
     passage: &Passage<'_>,
-    headers: &HeaderMap,
     body: RequestBody,
     record: &mut Record,
 ) -> Result<RequestBody, Response<Body>> {
-    let by_token = passage.who.as_ref().is_some_and(|who| who.bearer().is_some());
-    let Some(acceptance) = passage.route.bearer.as_ref().filter(|_| by_token && is_short_form(headers, &body)) else {
-        return Ok(body);
-    };
+    let Some(acceptance) = &passage.route.bearer else { return Ok(body) };
     let visit = &passage.admitted.visit;
     let mut reading = body.keeping();
     let whole = reading.again();
