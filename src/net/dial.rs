@@ -126,7 +126,7 @@ impl Dial {
         let Some((config, name)) = &self.tls else {
             return Ok(Stream::Tcp(tcp));
         };
-        let tls = TlsConnector::from(Arc::clone(config)).connect(name.clone(), tcp).await?;
+        let tls = TlsConnector::from(Arc::clone(config)).connect(name.clone(), tcp).await.map_err(told)?;
         let stream = Stream::Tls(Box::new(TlsStream::Client(tls)));
         // Without agreement a server reads what comes as HTTP/1.1 (RFC 9113, section 3.2).
         if self.protocol == UpstreamProtocol::Http2 && stream.agreed_protocol() != Some(HTTP2) {
@@ -134,6 +134,15 @@ impl Dial {
         }
         Ok(stream)
     }
+}
+
+/// A handshake that met something else than TLS says what to look for.
+fn told(fault: io::Error) -> io::Error {
+    let cause = fault.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    if matches!(cause, Some(rustls::Error::InvalidMessage(_))) {
+        return io::Error::new(fault.kind(), format!("{fault}; where no TLS is spoken, write the url with http"));
+    }
+    fault
 }
 
 /// What to offer by ALPN, the best first.

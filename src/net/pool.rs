@@ -119,7 +119,10 @@ pub enum PoolError {
     #[error(transparent)]
     Dial(#[from] DialError),
     /// It closed before it could be used.
-    #[error("the connection closed before it could be used: {}", multiplexed::spelled_out(.0))]
+    #[error(
+        "the connection closed before it could be used: {}; an upstream that does not speak HTTP/2 needs protocol = \"http1\"",
+        multiplexed::spelled_out(.0)
+    )]
     Handshake(#[source] hyper::Error),
 }
 
@@ -283,7 +286,10 @@ where
     fn closed_at_once(&self) -> PoolError {
         PoolError::Dial(DialError::Connect {
             target: self.dial.target.clone(),
-            cause: std::io::Error::from(std::io::ErrorKind::ConnectionAborted),
+            cause: std::io::Error::new(
+                std::io::ErrorKind::ConnectionAborted,
+                "it closed the connection at once; an upstream that does not speak HTTP/2 needs protocol = \"http1\"",
+            ),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Which HTTP a listener speaks: what ALPN agrees on over TLS, and on a plain connection what the client begins with.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject as _;
@@ -10,6 +10,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::client::{Client, h2c, open_to_all, read, run};
 use crate::frames::{GOAWAY, Raw};
+use crate::server::Server;
 use crate::support::authority::Authority;
 use crate::support::free_port;
 use crate::support::gateway::{Gateway, GatewayConfig};
@@ -180,4 +181,32 @@ fn health_checks_of_an_https_upstream_speak_what_it_speaks() {
             assert_eq!(upstream.count(), 0, "nothing is asked of a server that did not agree");
         }
     }
+}
+
+/// The log says what to write in the config.
+#[test]
+fn an_upstream_that_speaks_something_else_is_told_of() {
+    let server = Server::start();
+    let unaware = open_to_all(&server.url()).start();
+    assert_eq!(unaware.get("/x").send().status, 502);
+    assert!(unaware.logs_come_to_hold("write protocol = \"http2\""), "{}", unaware.logs());
+
+    let listener = crate::support::listen(0);
+    let old = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            // What the visitor of the moment does with it is of no interest.
+            let _read = stream.read(&mut [0; 1024]);
+            let _told = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let table = format!("[upstreams.app]\nurl = {old:?}\nprotocol = \"http2\"");
+    let hopeful = h2c().raw(&table).route("/*", "\"everyone\"", "app").start();
+    assert_eq!(hopeful.get("/x").send().status, 502);
+    assert!(hopeful.logs_come_to_hold("needs protocol = \"http1\""), "{}", hopeful.logs());
+
+    let secure = open_to_all(&old.replace("http:", "https:")).start();
+    assert_eq!(secure.get("/x").send().status, 502);
+    assert!(secure.logs_come_to_hold("write the url with http"), "{}", secure.logs());
 }

@@ -49,6 +49,19 @@ impl Malformed {
     pub(super) const TOO_MANY_HEADS: Self = Self("too many informational answers came before the final one");
 }
 
+/// What else an upstream speaks, as far as its first bytes tell.
+pub(super) const fn foreign(buffer: &[u8]) -> Option<Malformed> {
+    match buffer {
+        // The settings of an HTTP/2 connection (RFC 9113, sections 4.1 and 6.5).
+        [0, 0, _, 4, _, 0, 0, 0, 0, ..] => {
+            Some(Malformed("it speaks HTTP/2 and not HTTP/1.1; write protocol = \"http2\" at the upstream"))
+        }
+        // An alert (RFC 8446, section 5.1).
+        [0x15, 3, _, 0, 2, ..] => Some(Malformed("it speaks TLS; write the upstream's url with https")),
+        _ => None,
+    }
+}
+
 /// Takes a whole head out of `buffer`; `None` while it is not whole. `seen` is how far the last call looked.
 ///
 /// # Errors
@@ -87,7 +100,7 @@ fn read(head: &Bytes, asked: Asked) -> Result<AnswerHead, Malformed> {
     match ParserConfig::default().parse_response_with_uninit_headers(&mut answer, head, &mut lines) {
         Ok(Status::Complete(length)) if length == head.len() => {}
         Err(httparse::Error::TooManyHeaders) => return Err(Malformed("the answer has too many headers")),
-        _ => return Err(Malformed("the answer is not HTTP/1.1")),
+        _ => return Err(foreign(head).unwrap_or(Malformed("the answer is not HTTP/1.1"))),
     }
     let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok());
     let status = status.ok_or(Malformed("the answer's status is none"))?;
@@ -262,6 +275,15 @@ mod tests {
         let mut endless = BytesMut::from(&b"HTTP/1.1 200 OK\r\nX: "[..]);
         endless.resize(MAX_BYTES, b'a');
         assert!(take(&mut endless, &mut 0, Asked::default()).is_err());
+    }
+
+    #[test]
+    fn what_else_is_spoken_is_told_by_its_name() {
+        let told = |bytes: &[u8]| foreign(bytes).map(|told| told.to_string()).unwrap_or_default();
+        assert!(told(&[0, 0, 18, 4, 0, 0, 0, 0, 0, 0, 3]).contains("protocol = \"http2\""));
+        assert!(told(&[0x15, 3, 1, 0, 2, 2, 70]).contains("https"));
+        assert_eq!(told(b"HTTP/1.1 200"), "");
+        assert_eq!(told(b""), "");
     }
 
     #[test]

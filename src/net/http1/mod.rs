@@ -257,8 +257,12 @@ impl Connection {
                 }
                 continue;
             }
-            if ready!(self.poll_read(context))? == 0 {
-                return Poll::Ready(Err(Fault::Closed));
+            match ready!(self.poll_read(context)) {
+                Ok(count) if count > 0 => {}
+                ended => {
+                    let foreign = answer_head::foreign(&self.buffer).map(Fault::Malformed);
+                    return Poll::Ready(Err(foreign.or(ended.err()).unwrap_or(Fault::Closed)));
+                }
             }
         }
     }
