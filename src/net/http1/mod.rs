@@ -261,7 +261,7 @@ impl Connection {
                 Ok(count) if count > 0 => {}
                 ended => {
                     let foreign = answer_head::foreign(&self.buffer).map(Fault::Malformed);
-                    return Poll::Ready(Err(foreign.or(ended.err()).unwrap_or(Fault::Closed)));
+                    return Poll::Ready(Err(foreign.or_else(|| ended.err()).unwrap_or(Fault::Closed)));
                 }
             }
         }
