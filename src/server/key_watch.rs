@@ -183,15 +183,24 @@ mod tests {
         let sources: Arc<[SecretSource]> = Arc::new([SecretSource::File(path.clone())]);
         let ring = Arc::new(Keyring::load(&sources).unwrap());
         write_key(&path);
+        let fresh = folder.path().join("fresh");
         let runtime = runtime();
         let found = runtime.block_on(async {
             let weak = Arc::downgrade(&ring);
+            // Again and again, and whole each time, so that something has changed between two looks however late a busy machine takes
+            // them.
             let writer = async {
-                tokio::time::sleep(SETTLE / 2).await;
-                write_key(&path);
+                loop {
+                    tokio::time::sleep(SETTLE / 5).await;
+                    write_key(&fresh);
+                    std::fs::rename(&fresh, &path).unwrap();
+                }
             };
-            // Where a busy machine lets both waits end at once, the writer comes first.
-            tokio::join!(biased; writer, settled(&weak, &sources)).1
+            tokio::select! {
+                biased;
+                never = writer => never,
+                found = settled(&weak, &sources) => found,
+            }
         });
         assert!(matches!(found, Ok(Found::Moving)));
     }
