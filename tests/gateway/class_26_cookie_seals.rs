@@ -44,7 +44,7 @@ fn whatever_is_changed_in_a_cookie_makes_it_nobodys() {
 fn pieces_count_only_together_in_order_and_of_one_session() {
     let scene = Scene::https(|config| config.session_line("max_cookie_bytes = \"32KiB\""));
     for (name, seed) in [("carol", 0), ("dora", 1)] {
-        let groups = [noise(6_000 + seed)];
+        let groups = [noise(13_000 + seed)];
         scene.put_person(name, serde_json::json!({"sub": name, "groups": groups}));
     }
     let pieces = |user: &str| cookies(&scene.signed_in(user), SESSION);
