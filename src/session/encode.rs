@@ -1,13 +1,13 @@
 //! A session as bytes and back, small enough for cookies: postcard, folded where that pays.
 //!
 //! ```text
-//! format (1) ‖ 0 ‖ postcard               as it is
-//! format (1) ‖ 1 ‖ deflate(postcard)      where it is large, and deflate saves an eighth or more of what LZ4 leaves
+//! format (1) ‖ 0 ‖ postcard                    as it is
+//! format (1) ‖ 1 ‖ deflate(postcard)           where it is large, and deflate saves an eighth or more of what LZ4 leaves
 //! format (1) ‖ 2 ‖ length (4) ‖ LZ4(postcard)  where that saves an eighth or more
 //! ```
 //!
-//! LZ4 folds in a thirtieth of the time that deflate takes, and unfolds in a fortieth: a session that is opened anew, or whose use is noted,
-//! costs little more than one that is at hand. Deflate is for what would take several cookies.
+//! LZ4 folds in a thirtieth of the time that deflate takes, and unfolds in a fortieth, which counts where a session is opened anew and where
+//! its use is noted, once a minute. Deflate is for what would take several cookies.
 //!
 //! Compressing before encrypting tells an observer the length of what was compressed. That is harmless as long as nobody
 //! can mix text of their choice with a secret here, so nothing that a visitor may choose per request, such as where to
