@@ -13,8 +13,8 @@ use std::hash::Hash;
 
 use foldhash::fast::RandomState;
 
-/// How many entries at the head of the queue get a second chance before one that had none goes all the same: a bound on what putting in
-/// one more costs.
+/// How many entries at the head of the queue get a second chance before the next one goes, found or not: a bound on what putting in one
+/// more costs.
 const CHANCES: usize = 8;
 /// How many forgotten entries are given back for each that is put in.
 const GIVEN_BACK: usize = 2;

@@ -65,7 +65,7 @@ fn pack(token: &str) -> Vec<u8> {
     parts(token).unwrap_or_else(|| [&[TEXT], token.as_bytes()].concat())
 }
 
-/// The parts of a token; `None` when it is no base64url between dots, or not as an encoder would write it, or would be no shorter.
+/// The parts of a token; `None` when it is no base64url between dots, or not as an encoder would write it, or would be longer.
 fn parts(token: &str) -> Option<Vec<u8>> {
     let mut packed = Vec::with_capacity(token.len());
     packed.push(PARTS);

@@ -13,9 +13,8 @@ use crate::support::websocket::WebSocket;
 use crate::support::wire::Reader;
 use crate::support::{comes_true, pause};
 
-/// How long it may take until what was open is closed: a second, and what a busy machine may take for all that lies around it. What is
-/// not closed stays open for minutes.
-const SOON: Duration = Duration::from_secs(10);
+/// How long it may take until what was open is closed: a second, and what a busy machine may take for all that lies around it.
+const SOON: Duration = Duration::from_millis(2_500);
 
 fn now() -> Instant {
     #[allow(clippy::disallowed_methods, reason = "a test watches the real clock")]

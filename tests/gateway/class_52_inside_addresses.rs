@@ -56,7 +56,7 @@ impl Town {
             assert!(page.url.as_str().starts_with(self.gateway.url()), "{what}: {}", page.url);
             assert_eq!(browser.peek(&self.gateway.at("/.auth/me")).status, 401, "{what}");
             assert!(provider.control().fired() > 0, "{what} did not take place");
-            assert!(began.elapsed() < Duration::from_secs(20), "{what} took {:?}", began.elapsed());
+            assert!(began.elapsed() < Duration::from_secs(8), "{what} took {:?}", began.elapsed());
         }
         assert_eq!(self.upstream.connections(), 0);
     }

@@ -39,7 +39,7 @@ const AGAIN: &str = "portcullis_again";
 
 /// The longest that a sign-in waits for its date. Gateways whose clocks differ by more date it later all the same.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// Between two looks at the clock.
+/// Between two looks at the clock, which tells whole seconds.
 const STEP: Duration = Duration::from_millis(20);
 
 /// What a provider answers that can't give what was asked of a sign-in.
@@ -159,10 +159,12 @@ async fn begin(
     };
     match site.ended.admit(&session, started, seen) {
         Ok(created) => {
-            wait_for(site, created).await;
-            // What was ended meanwhile, this session was to come of too.
-            if let Err(cause) = site.ended.admit(&session, started, seen) {
-                return ended_meanwhile(site, visit, parts, offer, &cause);
+            if site.clock.now() < created {
+                wait_for(site, created).await;
+                // What was ended meanwhile, this session was to come of too.
+                if let Err(cause) = site.ended.admit(&session, started, seen) {
+                    return ended_meanwhile(site, visit, parts, offer, &cause);
+                }
             }
             let session = Session { created, used: created, ..session };
             admit(site, visit, parts, &session, &retry, response).await

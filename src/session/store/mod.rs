@@ -70,13 +70,6 @@ pub struct Stored {
     pub version: Version,
 }
 
-/// Whether an exchange leaves something new in the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asks {
-    Room,
-    NoRoom,
-}
-
 /// Names one writing of a record: drawn at random, so that no two are ever taken for the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Version(u64);
@@ -160,16 +153,13 @@ impl Store {
     /// # Errors
     /// When the store can't be asked, or what it has is no record. Says nothing of whether there is a record.
     pub async fn load(&self, key: &RecordKey) -> Result<Option<Stored>, StoreFault> {
-        self.guarded(
-            Asks::NoRoom,
-            Box::pin(async {
-                match &self.shared.backend {
-                    Backend::Redis(redis) => redis.load(key).await,
-                    Backend::Sqlite(sqlite) => sqlite.load(key).await,
-                    Backend::Postgres(postgres) => postgres.load(key).await,
-                }
-            }),
-        )
+        self.guarded(Box::pin(async {
+            match &self.shared.backend {
+                Backend::Redis(redis) => redis.load(key).await,
+                Backend::Sqlite(sqlite) => sqlite.load(key).await,
+                Backend::Postgres(postgres) => postgres.load(key).await,
+            }
+        }))
         .await
     }
 
@@ -190,16 +180,13 @@ impl Store {
         }
         let version = Version::draw()?;
         let written = self
-            .guarded(
-                Asks::Room,
-                Box::pin(async {
-                    match &self.shared.backend {
-                        Backend::Redis(redis) => redis.save(key, version, bytes, life, expected).await,
-                        Backend::Sqlite(sqlite) => sqlite.save(key, version, bytes, life, expected).await,
-                        Backend::Postgres(postgres) => postgres.save(key, version, bytes, life, expected).await,
-                    }
-                }),
-            )
+            .adding(Box::pin(async {
+                match &self.shared.backend {
+                    Backend::Redis(redis) => redis.save(key, version, bytes, life, expected).await,
+                    Backend::Sqlite(sqlite) => sqlite.save(key, version, bytes, life, expected).await,
+                    Backend::Postgres(postgres) => postgres.save(key, version, bytes, life, expected).await,
+                }
+            }))
             .await?;
         Ok(if written { Saved::Written(version) } else { Saved::Conflict })
     }
@@ -209,16 +196,13 @@ impl Store {
     /// # Errors
     /// When the store can't be asked. The record may be there still.
     pub async fn remove(&self, key: &RecordKey) -> Result<(), StoreFault> {
-        self.guarded(
-            Asks::NoRoom,
-            Box::pin(async {
-                match &self.shared.backend {
-                    Backend::Redis(redis) => redis.remove(key).await,
-                    Backend::Sqlite(sqlite) => sqlite.remove(key).await,
-                    Backend::Postgres(postgres) => postgres.remove(key).await,
-                }
-            }),
-        )
+        self.guarded(Box::pin(async {
+            match &self.shared.backend {
+                Backend::Redis(redis) => redis.remove(key).await,
+                Backend::Sqlite(sqlite) => sqlite.remove(key).await,
+                Backend::Postgres(postgres) => postgres.remove(key).await,
+            }
+        }))
         .await
     }
 
@@ -239,16 +223,13 @@ impl Store {
     /// When the store can't be asked.
     pub async fn lengthen(&self, lock: &Lock, life: Duration) -> Result<bool, StoreFault> {
         let Lock { name, holder } = lock;
-        self.guarded(
-            Asks::Room,
-            Box::pin(async {
-                match &self.shared.backend {
-                    Backend::Redis(redis) => redis.lock(name, holder, life).await,
-                    Backend::Sqlite(sqlite) => sqlite.lock(name, holder, life).await,
-                    Backend::Postgres(postgres) => postgres.lock(name, holder, life).await,
-                }
-            }),
-        )
+        self.adding(Box::pin(async {
+            match &self.shared.backend {
+                Backend::Redis(redis) => redis.lock(name, holder, life).await,
+                Backend::Sqlite(sqlite) => sqlite.lock(name, holder, life).await,
+                Backend::Postgres(postgres) => postgres.lock(name, holder, life).await,
+            }
+        }))
         .await
     }
 
@@ -258,16 +239,13 @@ impl Store {
     /// When the store can't be asked; the lock ends by itself.
     pub async fn unlock(&self, lock: Lock) -> Result<(), StoreFault> {
         let Lock { name, holder } = lock;
-        self.guarded(
-            Asks::NoRoom,
-            Box::pin(async {
-                match &self.shared.backend {
-                    Backend::Redis(redis) => redis.unlock(&name, &holder).await,
-                    Backend::Sqlite(sqlite) => sqlite.unlock(&name, &holder).await,
-                    Backend::Postgres(postgres) => postgres.unlock(&name, &holder).await,
-                }
-            }),
-        )
+        self.guarded(Box::pin(async {
+            match &self.shared.backend {
+                Backend::Redis(redis) => redis.unlock(&name, &holder).await,
+                Backend::Sqlite(sqlite) => sqlite.unlock(&name, &holder).await,
+                Backend::Postgres(postgres) => postgres.unlock(&name, &holder).await,
+            }
+        }))
         .await
     }
 
@@ -277,16 +255,13 @@ impl Store {
     /// # Errors
     /// When the store can't be asked. The others may have been told, or not: tell them again.
     pub async fn tell(&self, channel: Channel, entry: &[u8]) -> Result<(), StoreFault> {
-        self.guarded(
-            Asks::Room,
-            Box::pin(async {
-                match &self.shared.backend {
-                    Backend::Redis(redis) => redis.tell(channel, entry).await,
-                    Backend::Sqlite(sqlite) => sqlite.tell(channel, entry).await,
-                    Backend::Postgres(postgres) => postgres.tell(channel, entry).await,
-                }
-            }),
-        )
+        self.adding(Box::pin(async {
+            match &self.shared.backend {
+                Backend::Redis(redis) => redis.tell(channel, entry).await,
+                Backend::Sqlite(sqlite) => sqlite.tell(channel, entry).await,
+                Backend::Postgres(postgres) => postgres.tell(channel, entry).await,
+            }
+        }))
         .await
     }
 
@@ -296,16 +271,13 @@ impl Store {
     /// # Errors
     /// When the store can't be asked.
     pub async fn news(&self, channel: Channel, cursor: &Cursor) -> Result<Entries, StoreFault> {
-        self.guarded(
-            Asks::NoRoom,
-            Box::pin(async {
-                match &self.shared.backend {
-                    Backend::Redis(redis) => redis.news(channel, cursor).await,
-                    Backend::Sqlite(sqlite) => sqlite.news(channel, cursor).await,
-                    Backend::Postgres(postgres) => postgres.news(channel, cursor).await,
-                }
-            }),
-        )
+        self.guarded(Box::pin(async {
+            match &self.shared.backend {
+                Backend::Redis(redis) => redis.news(channel, cursor).await,
+                Backend::Sqlite(sqlite) => sqlite.news(channel, cursor).await,
+                Backend::Postgres(postgres) => postgres.news(channel, cursor).await,
+            }
+        }))
         .await
     }
 
@@ -315,16 +287,13 @@ impl Store {
     /// # Errors
     /// When the store can't be asked.
     pub async fn has(&self, channel: Channel, cursor: &Cursor) -> Result<bool, StoreFault> {
-        self.guarded(
-            Asks::NoRoom,
-            Box::pin(async {
-                match &self.shared.backend {
-                    Backend::Redis(redis) => redis.has(channel, cursor).await,
-                    Backend::Sqlite(sqlite) => sqlite.has(channel, cursor).await,
-                    Backend::Postgres(postgres) => postgres.has(channel, cursor).await,
-                }
-            }),
-        )
+        self.guarded(Box::pin(async {
+            match &self.shared.backend {
+                Backend::Redis(redis) => redis.has(channel, cursor).await,
+                Backend::Sqlite(sqlite) => sqlite.has(channel, cursor).await,
+                Backend::Postgres(postgres) => postgres.has(channel, cursor).await,
+            }
+        }))
         .await
     }
 
@@ -333,16 +302,13 @@ impl Store {
     /// # Errors
     /// When the store can't be asked.
     pub async fn tidy(&self) -> Result<(), StoreFault> {
-        self.guarded(
-            Asks::NoRoom,
-            Box::pin(async {
-                match &self.shared.backend {
-                    Backend::Redis(_) => Ok(()),
-                    Backend::Sqlite(sqlite) => sqlite.tidy().await,
-                    Backend::Postgres(postgres) => postgres.tidy().await,
-                }
-            }),
-        )
+        self.guarded(Box::pin(async {
+            match &self.shared.backend {
+                Backend::Redis(_) => Ok(()),
+                Backend::Sqlite(sqlite) => sqlite.tidy().await,
+                Backend::Postgres(postgres) => postgres.tidy().await,
+            }
+        }))
         .await
     }
 
@@ -356,8 +322,19 @@ impl Store {
         self.shared.faults.load(Ordering::Acquire).saturating_add(connections)
     }
 
+    /// As [`Store::guarded`], where something new is left in the store; tells when it takes that again.
+    async fn adding<T>(&self, work: impl Future<Output = Result<T, StoreFault>>) -> Result<T, StoreFault> {
+        let result = self.guarded(work).await;
+        let Shared { refuses, name, .. } = &*self.shared;
+        // Read before it is written, since all is well most of the time.
+        if result.is_ok() && refuses.load(Ordering::Acquire) && refuses.swap(false, Ordering::AcqRel) {
+            tracing::info!(store = name, "the session store takes new sessions again");
+        }
+        result
+    }
+
     /// Has something done within the bound, unless the store is known to be away, and learns from how it went.
-    async fn guarded<T>(&self, asks: Asks, work: impl Future<Output = Result<T, StoreFault>>) -> Result<T, StoreFault> {
+    async fn guarded<T>(&self, work: impl Future<Output = Result<T, StoreFault>>) -> Result<T, StoreFault> {
         let shared = &*self.shared;
         shared.breaker.admit()?;
         let bounded = tokio::time::timeout(shared.timeout, work).await;
@@ -378,29 +355,19 @@ impl Store {
                 if shared.breaker.succeeded() {
                     tracing::info!(store = shared.name, "the session store is back");
                 }
-                self.note_room(asks, result.as_ref().err());
             }
         }
-        result
-    }
-
-    /// Tells once that the store takes nothing new, and once that it does so again.
-    fn note_room(&self, asks: Asks, fault: Option<&StoreFault>) {
-        let Shared { refuses, name, .. } = &*self.shared;
-        let is_refused = matches!(fault, Some(StoreFault::Refused { .. }));
-        if let Some(fault) = fault.filter(|_| is_refused && !refuses.swap(true, Ordering::AcqRel)) {
+        if let Err(fault @ StoreFault::Refused { .. }) = &result
+            && !shared.refuses.swap(true, Ordering::AcqRel)
+        {
             tracing::error!(
-                store = name,
+                store = shared.name,
                 error = %fault,
                 "the session store can only be read; sessions in it go on, and none is refreshed; give it room, or let us write to what \
                  `session.store.url` names"
             );
         }
-        // Read before it is written, since all is well most of the time.
-        let has_room = fault.is_none() && asks == Asks::Room;
-        if has_room && refuses.load(Ordering::Acquire) && refuses.swap(false, Ordering::AcqRel) {
-            tracing::info!(store = name, "the session store takes new sessions again");
-        }
+        result
     }
 
     /// Drops connections on which nothing moves: new ones may come through where these never will. A database is looked at anew after any
