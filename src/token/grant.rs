@@ -13,9 +13,10 @@ use http::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 
+use super::life::told_life;
 use super::purse::Kept;
 use super::relay::bearer;
-use super::text::token_text;
+use super::text::{optional_token_text, token_text};
 use crate::base::clock::Timestamp;
 use crate::config::settings::{RequestedToken, SubjectToken, Target};
 use crate::identity::principal::Principal;
@@ -197,18 +198,16 @@ impl Grant {
     pub fn take(&self, answer: &Map<String, Value>, now: Timestamp) -> Result<Fetched, String> {
         let token = token_text(answer, "access_token")?.ok_or("it has no access_token")?;
         self.check_kind(answer)?;
-        let life = match answer.get("expires_in") {
-            None | Some(Value::Null) => UNTOLD_LIFE,
-            Some(seconds) => match seconds.as_u64() {
-                Some(0) => return Err("its token has ended already".to_owned()),
-                Some(seconds) => Duration::from_secs(seconds).min(LONGEST_LIFE),
-                None => return Err("its expires_in is no whole number of seconds".to_owned()),
-            },
+        let life = match told_life(answer) {
+            None => UNTOLD_LIFE,
+            Some(0) => return Err("its token has ended already".to_owned()),
+            Some(seconds) => Duration::from_secs(seconds).min(LONGEST_LIFE),
         };
         let ends = now.after(life);
         // Whole seconds: a token of a few seconds is had anew for each of them.
         let renew = Timestamp::from_seconds(ends.seconds() - MARGIN.min(life / 4).as_secs());
-        let refresh_token = token_text(answer, "refresh_token")?.map(|text| SecretString::from(text.to_owned()));
+        let refresh_token =
+            optional_token_text(answer, "refresh_token")?.map(|text| SecretString::from(text.to_owned()));
         let value = bearer(token).ok_or("its token has a character that can't stand in a header")?;
         Ok(Fetched { value, renew, ends, refresh_token })
     }
@@ -376,7 +375,10 @@ mod tests {
             (json!(300), 1_270, 1_300),
             (json!(40), 1_030, 1_040),
             (json!(2), 1_002, 1_002),
+            (json!("300"), 1_270, 1_300),
             (Value::Null, 1_045, 1_060),
+            (json!(-1), 1_045, 1_060),
+            (json!("soon"), 1_045, 1_060),
         ] {
             let fetched = take(&grant, &answer(seconds.clone())).unwrap();
             assert_eq!((fetched.renew().seconds(), fetched.ends().seconds()), (renew, ends), "{seconds}");
@@ -402,9 +404,8 @@ mod tests {
             ("token_type", Value::Null),
             ("token_type", json!("DPoP")),
             ("token_type", json!("N_A")),
-            ("expires_in", json!("300")),
-            ("expires_in", json!(-1)),
             ("expires_in", json!(0)),
+            ("expires_in", json!("0")),
             ("refresh_token", json!("a b")),
         ] {
             let mut answer = good.clone();

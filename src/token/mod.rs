@@ -3,6 +3,7 @@
 pub mod assertion;
 pub mod fixed;
 pub mod grant;
+pub mod life;
 pub mod plan;
 pub mod purse;
 pub mod relay;

@@ -26,6 +26,14 @@ pub fn token_text<'a>(answer: &'a Map<String, Value>, name: &str) -> Result<Opti
     }
 }
 
+/// The same for a token that need not be there: an empty text is none. Some providers write every member, whether or not it has a value.
+///
+/// # Errors
+/// Those of [`token_text`].
+pub fn optional_token_text<'a>(answer: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, String> {
+    if answer.get(name).is_some_and(|value| value == "") { Ok(None) } else { token_text(answer, name) }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -55,5 +63,9 @@ mod tests {
     fn one_that_is_not_there_is_no_fault() {
         assert_eq!(read(Value::Null), Ok(None));
         assert_eq!(token_text(&Map::new(), "access_token"), Ok(None));
+        let empty = Map::from_iter([("refresh_token".to_owned(), json!(""))]);
+        assert_eq!(optional_token_text(&empty, "refresh_token"), Ok(None));
+        let odd = Map::from_iter([("refresh_token".to_owned(), json!(" "))]);
+        assert!(optional_token_text(&odd, "refresh_token").is_err());
     }
 }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use portcullis::base::clock::instant;
-use portcullis::demo::provider::{Edit, Endpoint, IdTokenFault, Misbehaviour, Transport};
-use serde_json::json;
+use portcullis::demo::provider::{Edit, Endpoint, IdTokenFault, Misbehaviour, RefreshTokens, Transport};
+use serde_json::{Value, json};
 
-use crate::refresh_scene::{cookie, refreshes, scene, seconds, token_at};
+use crate::refresh_scene::{ROTATING, cookie, provider, refreshes, scene, seconds, token_at};
 use crate::scene::{SESSION, Scene, cleared, set_cookies};
 use crate::support::browser::Browser;
 use crate::support::comes_true;
@@ -180,6 +180,46 @@ fn what_a_brief_answer_leaves_out_stays() {
             before = scene.me(&mut browser).1;
         }
     }
+}
+
+#[test]
+fn what_providers_write_in_their_own_way_ends_neither_a_sign_in_nor_a_session() {
+    let reusable = RefreshTokens { reusable: true, ..ROTATING };
+    let scene = crate::refresh_scene::scene_at(provider(5, reusable), |config| config);
+    let control = scene.provider.control();
+    let peculiar = |name: &str, value: Value| Misbehaviour::TokenAnswer(Edit::set(name, value));
+    control.once(peculiar("expires_in", json!("5")));
+    let mut browser = scene.signed_in("alice");
+    let sub = scene.me(&mut browser).1["sub"].clone();
+    for (name, value) in [
+        ("expires_in", json!("5")),
+        ("refresh_token", json!("")),
+        ("id_token", json!("")),
+        ("scope", json!(["openid", "profile"])),
+        ("expires_in", json!("soon")),
+        ("expires_in", json!(-1)),
+        ("expires_in", json!(0)),
+        ("expires_in", json!(5.5)),
+    ] {
+        control.forget();
+        seconds(5);
+        control.once(peculiar(name, value.clone()));
+        let answer = browser.peek(&scene.at("/api/x"));
+        assert_eq!((answer.status, refreshes(&scene)), (200, 1), "{name} {value}: {}", scene.gateway.logs());
+        assert_eq!(scene.me(&mut browser).1["sub"], sub, "{name} {value}");
+        assert_eq!(browser.peek(&scene.at("/api/x")).status, 200, "{name} {value}");
+        assert_eq!(refreshes(&scene), 1, "{name} {value}: its token lasts as long as the one before");
+    }
+    control.once(peculiar("refresh_token", json!("")));
+    let mut without = scene.signed_in("alice");
+    assert_eq!(
+        without.peek(&scene.at("/api/x")).status,
+        200,
+        "a sign-in that brings an empty refresh token brings none"
+    );
+    seconds(5);
+    control.forget();
+    assert_eq!((without.peek(&scene.at("/x")).status, refreshes(&scene)), (200, 0));
 }
 
 #[test]

@@ -25,7 +25,8 @@ pub enum Misbehaviour {
         /// `error_description`.
         description: String,
     },
-    /// What the token response says: no `id_token`, `token_type` `mac`, an `access_token` with a line break, `expires_in` as text.
+    /// What the token response says: no `id_token`, `token_type` `mac`, an `access_token` with a line break, `expires_in` as text, an
+    /// empty `refresh_token`.
     TokenAnswer(Edit),
     /// What is wrong with the ID token.
     IdToken(IdTokenFault),

@@ -1,4 +1,9 @@
 //! The token request, and a look at its answer before anything else gets to see it (RFC 6749, sections 4.1.3 and 5).
+//!
+//! 1. What goes on is what was looked at, and nothing else of the answer.
+//! 2. A token is text of usual characters; the type is Bearer. What breaks that is refused.
+//! 3. Nobody is turned away over how a provider says something that could as well be missing: a life in digits or in nonsense, a refresh
+//!    token or an ID token that is an empty text, scopes in a list.
 
 use std::sync::Arc;
 
@@ -19,7 +24,8 @@ use crate::jose::json::parse_object;
 use crate::provider::ProviderFault;
 use crate::session::flow::Pending;
 use crate::session::model::Granted;
-use crate::token::text::token_text;
+use crate::token::life::told_life;
+use crate::token::text::{optional_token_text, token_text};
 
 /// Bound on the answer, in bytes.
 const ANSWER_LIMIT: usize = 256 * 1024;
@@ -88,11 +94,12 @@ impl TokenEndpoint<'_> {
     /// Sends the form and hands on an answer only if it can be looked at without harm.
     pub(super) async fn post(&self, headers: HeaderMap, body: Bytes) -> Result<Answer, TokenFault> {
         let answer = self.calls.post("the token endpoint", self.url, headers, body, ANSWER_LIMIT).await;
-        let answer = answer.map_err(TokenFault::Call)?;
+        let mut answer = answer.map_err(TokenFault::Call)?;
         if answer.status == StatusCode::OK {
             let untrusted = |reason| ProviderFault::untrusted(self.provider, reason);
             let object = check(&answer).map_err(|reason| TokenFault::Call(untrusted(reason)))?;
             check_id_token(&object, self.needs_id_token).map_err(|reason| TokenFault::IdToken(untrusted(reason)))?;
+            answer.body = Value::Object(object).to_string().into();
         }
         Ok(answer)
     }
@@ -114,32 +121,44 @@ impl TokenEndpoint<'_> {
     }
 }
 
-/// The rules for an answer with tokens. Their characters are checked here, before the library sees them, since it would
-/// panic at a header value with control characters.
+/// What an answer with tokens says, by the rules, in the words of RFC 6749. Its characters are checked here, before the library sees them,
+/// since it would panic at a header value with control characters.
 fn check(answer: &Answer) -> Result<Map<String, Value>, String> {
     if !answer.is_of_type("application/json") {
         return Err("the token endpoint's answer is not application/json".to_owned());
     }
     let object = parse_object(&answer.body).map_err(|fault| format!("the token endpoint's answer: {fault}"))?;
-    token_text(&object, "access_token")?.ok_or("the token endpoint gave no access token")?;
-    token_text(&object, "refresh_token")?;
+    let access_token = token_text(&object, "access_token")?.ok_or("the token endpoint gave no access token")?;
     // The type is compared without regard to case (RFC 6749, section 5.1); one that we don't know can't be used (section 7.1).
     match object.get("token_type") {
         Some(Value::String(kind)) if kind.eq_ignore_ascii_case("Bearer") => {}
         _ => return Err("the token endpoint's token type is not Bearer".to_owned()),
     }
-    match object.get("expires_in") {
-        None | Some(Value::Null) => {}
-        Some(seconds) if seconds.as_u64().is_some_and(|seconds| u32::try_from(seconds).is_ok()) => {}
-        Some(_) => return Err("the token endpoint's expires_in is no whole number of seconds".to_owned()),
+    let said = [
+        ("access_token", Some(Value::from(access_token))),
+        ("token_type", Some(Value::from("Bearer"))),
+        ("refresh_token", optional_token_text(&object, "refresh_token")?.map(Value::from)),
+        // A token that ends as it is given would be of no use to anyone: the provider must mean something else.
+        ("expires_in", told_life(&object).filter(|seconds| *seconds > 0).map(Value::from)),
+        ("scope", scope(&object).map(Value::from)),
+        ("id_token", object.get("id_token").filter(|value| !value.is_null() && *value != "").cloned()),
+    ];
+    Ok(said.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
+}
+
+/// The scopes as one text; `None` leaves them as they were asked for (RFC 6749, section 5.1).
+fn scope(object: &Map<String, Value>) -> Option<String> {
+    match object.get("scope")? {
+        Value::String(text) => Some(text.clone()),
+        Value::Array(all) => all.iter().map(Value::as_str).collect::<Option<Vec<_>>>().map(|all| all.join(" ")),
+        _ => None,
     }
-    Ok(object)
 }
 
 fn check_id_token(object: &Map<String, Value>, is_needed: bool) -> Result<(), String> {
     match object.get("id_token") {
         Some(Value::String(text)) => id_token::check_form(text),
-        None | Some(Value::Null) if !is_needed => Ok(()),
+        None if !is_needed => Ok(()),
         _ => Err("the token endpoint gave no ID token".to_owned()),
     }
 }
@@ -171,15 +190,49 @@ mod tests {
 
     #[test]
     fn a_refresh_may_come_without_an_id_token_but_not_with_a_broken_one() {
-        for none in [None, Some(Value::Null)] {
-            let object = Map::from_iter(none.map(|none| ("id_token".to_owned(), none)));
+        let with = |id_token: Value| {
+            let mut body = good();
+            body["id_token"] = id_token;
+            check(&answer(&body)).unwrap()
+        };
+        for none in [Value::Null, json!("")] {
+            let object = with(none);
             assert_eq!(check_id_token(&object, false), Ok(()));
             assert!(check_id_token(&object, true).is_err());
         }
-        for broken in [json!("a.b.c"), json!(""), json!(7), json!({})] {
-            let object = Map::from_iter([("id_token".to_owned(), broken)]);
-            assert!(check_id_token(&object, false).is_err());
+        for broken in [json!("a.b.c"), json!(" "), json!(7), json!({}), json!([])] {
+            assert!(check_id_token(&with(broken), false).is_err());
         }
+    }
+
+    #[test]
+    fn what_could_as_well_be_missing_is_taken_in_any_form() {
+        let said = |name: &str, value: Value| {
+            let mut body = good();
+            body[name] = value;
+            check(&answer(&body)).unwrap().get(name).cloned()
+        };
+        for (told, counts) in [
+            (json!(60), Some(60)),
+            (json!("3600"), Some(3_600)),
+            (json!(u64::MAX), Some(u64::from(u32::MAX))),
+            (json!(0), None),
+            (json!(-1), None),
+            (json!("soon"), None),
+            (json!(["60"]), None),
+            (Value::Null, None),
+        ] {
+            assert_eq!(said("expires_in", told.clone()), counts.map(Value::from), "{told}");
+        }
+        assert_eq!(said("refresh_token", json!("rt")), Some(json!("rt")));
+        assert_eq!(said("refresh_token", json!("")), None);
+        assert_eq!(said("scope", json!("openid email")), Some(json!("openid email")));
+        assert_eq!(said("scope", json!(["openid", "email"])), Some(json!("openid email")));
+        assert_eq!(said("scope", json!([])), Some(json!("")));
+        for odd in [json!(7), json!([7]), Value::Null] {
+            assert_eq!(said("scope", odd), None);
+        }
+        assert_eq!(said("unknown", json!({"x": [1]})), None);
     }
 
     #[test]
@@ -202,7 +255,6 @@ mod tests {
                 json!("a\u{0}"),
                 json!("a b"),
                 json!("tökn"),
-                json!(""),
                 json!("a".repeat(20_000)),
                 json!(7),
                 json!(["a"]),
@@ -219,13 +271,10 @@ mod tests {
     fn what_is_missing_or_malformed_is_refused() {
         for (name, value) in [
             ("access_token", Value::Null),
+            ("access_token", json!("")),
             ("token_type", Value::Null),
             ("token_type", json!("MAC")),
             ("token_type", json!("N_A")),
-            ("expires_in", json!("60")),
-            ("expires_in", json!(-1)),
-            ("expires_in", json!(1.5)),
-            ("expires_in", json!(1e300)),
             ("id_token", Value::Null),
             ("id_token", json!({})),
             ("id_token", json!("a.b.c")),

@@ -139,7 +139,7 @@ async fn an_id_token_that_does_not_hold_ends_the_session() {
     let forged = stranger.token(Algorithm::Rs256, &json!({"alg": "RS256", "kid": "good"}), &claims(&rig));
     let right = id_token(&claims(&rig));
     let (head, _) = right.rsplit_once('.').unwrap();
-    for broken in [forged, format!("{head}.AAAA"), format!("{head}."), "a.b.c".to_owned(), String::new()] {
+    for broken in [forged, format!("{head}.AAAA"), format!("{head}."), "a.b.c".to_owned(), " ".to_owned()] {
         answer(&rig, &good(&broken));
         untrusted(&provider.refresh(&session, None).await, &broken);
     }
