@@ -81,10 +81,15 @@ impl Gate {
             Err(malformed) => return self.refuse_malformed(&record, peer, parts, &malformed),
         };
         let told = self.access.is_on().then(|| (parts.method.clone(), parts.uri.clone()));
-        let is_head = parts.method == Method::HEAD;
+        let (is_head, is_safe) = (parts.method == Method::HEAD, parts.method.is_safe());
         let is_call = is_grpc(&parts.headers);
         // Boxed, because hyper keeps room for this whole way with every connection that is open, and most of them are idle.
-        let mut response = Box::pin(self.answer(&admitted, arrival, &mut record)).await;
+        let answer = Box::pin(self.answer(&admitted, arrival, &mut record));
+        let answered = match self.plan.request_timeout {
+            None => Some(answer.await),
+            Some(limit) => Box::pin(tokio::time::timeout(limit, answer)).await.ok(),
+        };
+        let mut response = answered.unwrap_or_else(|| give_up(&admitted, &record, is_safe));
         if is_head && matches!(response.body(), Body::Own(_)) {
             response = page::to_head(response);
         }
@@ -200,6 +205,23 @@ impl Gate {
         let site = &self.plan.site;
         credential::recognise(site, &self.table, self.upstreams.len(), &parts.headers, visit.site.host(), now)
     }
+}
+
+/// What is said of a request that took too long as a whole: to a visitor who has not sent all of it that they were too slow (RFC 9110,
+/// section 15.5.9), and else that the application was, for many clients send again what was answered with 408.
+fn give_up(admitted: &Admitted, record: &Record, is_safe: bool) -> Response<Body> {
+    let visit = &admitted.visit;
+    let waits_for_visitor = record.upload().is_some_and(|upload| {
+        // Over HTTP/2 an upstream reads on, and waits for what would not come.
+        upload.give_up();
+        upload.waits_for_visitor()
+    });
+    if waits_for_visitor {
+        return refuse::too_slow(visit);
+    }
+    tracing::warn!(request_id = &*visit.request_id, "a request took longer than `limits.request_timeout`");
+    let retry = is_safe.then(|| visit.site.at(admitted.path.target().as_str()));
+    page::upstream_timeout(visit, retry.as_deref())
 }
 
 /// Whether an answer is our own, and no success.

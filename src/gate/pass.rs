@@ -96,7 +96,6 @@ pub async fn through(gate: &Gate, passage: &Passage<'_>, arrival: Arrival, recor
         }
     };
     let site = &gate.plan.site;
-    let host = visit.site.host();
     let renewal = who.as_ref().and_then(|who| renewal::renewal(who, route, &parts.headers, *now));
     // What a directory or a fixed answer says on a public route is the same for everyone.
     let personal = who.is_some() && !route.rule.is_public();
@@ -107,6 +106,7 @@ pub async fn through(gate: &Gate, passage: &Passage<'_>, arrival: Arrival, recor
     let answered = match upstream {
         Behind::Application(upstream) => {
             let mut body = RequestBody::new(body, limit, gate.plan.body_timeout, parts.version == Version::HTTP_2);
+            record.uploads(body.watch());
             if let Some(who) = who {
                 body = body.tied(|| gate.ties.leash(who));
             }
@@ -139,7 +139,7 @@ pub async fn through(gate: &Gate, passage: &Passage<'_>, arrival: Arrival, recor
     response_in::settle(&mut response);
     // A cookie on an answer that others may be given from a cache would sign them in as this person: it waits for the next answer.
     if let Some(renewal) = renewal.filter(|_| response_in::is_kept_private(response.headers())) {
-        for cookie in renewal.write(site, host, site.clock.now()) {
+        for cookie in renewal.write(site, visit.site.host(), site.clock.now()) {
             response.headers_mut().append(SET_COOKIE, cookie);
         }
     }

@@ -42,6 +42,8 @@ pub struct Plan {
     pub body_limit: Option<u64>,
     /// How long a request body may stand still.
     pub body_timeout: Duration,
+    /// How long a request may take as a whole; unbounded when absent.
+    pub request_timeout: Option<Duration>,
     /// What `/verify` answers when a request may pass.
     pub verify_status: StatusCode,
     /// Opened sessions that one worker keeps.

@@ -12,6 +12,7 @@ use super::cors::Sharing;
 use super::credential::Recognised;
 use super::route::Route;
 use crate::base::clock::{self, Timestamp};
+use crate::http::body::Watch;
 use crate::observe::access::{AccessLog, Entry};
 
 /// What became of a request, gathered on its way.
@@ -26,6 +27,8 @@ pub struct Record {
     sharing: Option<Box<Sharing>>,
     /// Boxed for the same reason.
     proof: Option<Box<Name>>,
+    /// How far the request's body has come.
+    upload: Option<Rc<Watch>>,
 }
 
 /// What was asked, as the log says it: never with a query, which may carry a code.
@@ -46,7 +49,16 @@ impl Record {
     /// A record that begins now. `is_told` says whether it will be written down.
     pub fn begin(is_told: bool) -> Self {
         let started = is_told.then(clock::instant);
-        Self { started, route: None, decision: "malformed", who: None, upstream: None, sharing: None, proof: None }
+        Self {
+            started,
+            route: None,
+            decision: "malformed",
+            who: None,
+            upstream: None,
+            sharing: None,
+            proof: None,
+            upload: None,
+        }
     }
 
     /// Notes the route.
@@ -77,6 +89,16 @@ impl Record {
     /// The proof of a key that came with the request's token.
     pub fn proof(&self) -> Option<Name> {
         self.proof.as_deref().copied()
+    }
+
+    /// Notes the body that goes to an upstream.
+    pub fn uploads(&mut self, upload: Option<Rc<Watch>>) {
+        self.upload = upload;
+    }
+
+    /// How far the body has come that goes to an upstream; nothing where there is none.
+    pub fn upload(&self) -> Option<&Watch> {
+        self.upload.as_deref()
     }
 
     /// Notes what was decided, as the log says it.

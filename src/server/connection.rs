@@ -203,7 +203,7 @@ async fn serve_http2(desk: Desk, peer: Peer, wire: TokioIo<Wire>, entry: &Entry,
                 tracing::info!(client = ?remote, "closing an HTTP/2 connection whose visitor cancels one request after the other");
                 return Poll::Ready(Ok(()));
             }
-            streams.end_stuck();
+            streams.end_late();
             let command = entry.poll_command(context);
             if command != Command::Serve && !leaving {
                 leaving = true;

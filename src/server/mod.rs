@@ -156,7 +156,11 @@ const fn protocols(settings: &Settings) -> Protocols {
     Protocols {
         h2c: settings.listen.h2c,
         streams: limits.h2_streams,
-        bounds: streams::Bounds { resets: limits.h2_resets, send: limits.send_timeout },
+        bounds: streams::Bounds {
+            resets: limits.h2_resets,
+            send: limits.send_timeout,
+            request: limits.request_timeout,
+        },
         window: limits.h2_window,
         header_bytes: limits.header_bytes,
     }

@@ -99,6 +99,7 @@ pub fn assemble(settings: &Settings, office: &Office) -> Result<Plan, PlanError>
         bearer: bearer(settings, office)?,
         body_limit: settings.limits.body_bytes,
         body_timeout: settings.limits.body_timeout,
+        request_timeout: settings.limits.request_timeout,
         verify_status: settings.verify_status,
         cache: settings.session.cache,
     })

@@ -47,6 +47,9 @@ pub struct Patience {
     pub request: Option<Duration>,
 }
 
+/// What a request has beyond its time as a whole before it is cut: whoever answers it keeps the same time, and may say so first.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// What one connection is doing, and since which sweep. It travels with the stream, which hyper wants to be able to send to
 /// another thread when it is upgraded: hence atomics, though one thread uses them.
 #[derive(Debug)]
@@ -62,6 +65,8 @@ pub struct Progress {
     holds_back: AtomicBool,
     /// Whether an answer has broken off.
     broken: AtomicBool,
+    /// Whether requests share the connection, so that one which takes too long ends alone.
+    shared: AtomicBool,
 }
 
 impl Progress {
@@ -84,6 +89,11 @@ impl Progress {
     /// answer how much of it may come (RFC 9113, section 5.2). The connection is woken at each sweep as long as that is so.
     pub fn holding_back(&self, some: bool) {
         self.holds_back.store(some, Ordering::Relaxed);
+    }
+
+    /// Notes that requests share the connection. Where one of them takes too long, the connection is woken at each sweep to end it.
+    pub fn share(&self) {
+        self.shared.store(true, Ordering::Relaxed);
     }
 
     /// Notes that the connection's only answer has broken off: nothing follows it.
@@ -150,10 +160,24 @@ impl Progress {
         match phase {
             Phase::Idle => outlasts(since, patience.idle),
             Phase::Head => outlasts(since, patience.head),
-            Phase::Busy => patience.request.is_some_and(|bound| outlasts(since, bound)),
+            Phase::Busy => !self.shared.load(Ordering::Relaxed) && is_late(now, since, patience.request),
             Phase::Tunnel => false,
         }
     }
+
+    /// Whether the connection has to look after its requests by itself.
+    fn wants_a_look(&self, now: u64, patience: &Patience) -> bool {
+        if self.holds_back.load(Ordering::Relaxed) {
+            return true;
+        }
+        let (phase, since) = self.read();
+        phase == Phase::Busy && is_late(now, since, patience.request)
+    }
+}
+
+/// Whether a request that began at the sweep `since` has outlasted `bound`, and the time to say so.
+pub fn is_late(now: u64, since: u64, bound: Option<Duration>) -> bool {
+    bound.is_some_and(|bound| now.saturating_sub(since) > bound.saturating_add(LAST_WORD).as_secs())
 }
 
 /// One connection's entry.
@@ -230,6 +254,7 @@ impl Registry {
             heading: AtomicU64::new(0),
             holds_back: AtomicBool::new(false),
             broken: AtomicBool::new(false),
+            shared: AtomicBool::new(false),
         };
         progress.enter(Phase::Idle);
         let entry = Rc::new(Entry {
@@ -248,7 +273,7 @@ impl Registry {
             let Some(entry) = weak.upgrade() else { return false };
             if entry.progress.is_overdue(now, &self.patience) {
                 entry.tell(Command::Close);
-            } else if entry.progress.holds_back.load(Ordering::Relaxed) {
+            } else if entry.progress.wants_a_look(now, &self.patience) {
                 entry.wake();
             }
             true
@@ -362,7 +387,7 @@ mod tests {
         let registry = Registry::new(Patience { request: Some(Duration::from_secs(2)), ..PATIENCE });
         let entry = registry.join();
         entry.progress().enter(Phase::Busy);
-        for expected in [Command::Serve, Command::Serve, Command::Close] {
+        for expected in [Command::Serve, Command::Serve, Command::Serve, Command::Close] {
             registry.sweep();
             assert_eq!(command(&entry), expected);
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use hyper::rt::Executor;
 use tokio::task::AbortHandle;
 
-use super::registry::{Phase, Progress};
+use super::registry::{Phase, Progress, is_late};
 use super::wire::Listening;
 use crate::base::clock;
 
@@ -29,6 +29,8 @@ pub struct Streams {
     last: Cell<u64>,
     /// The request that has no task yet.
     newest: Cell<Option<u64>>,
+    /// The sweep at which they were last looked at.
+    looked: Cell<u64>,
     bounds: Bounds,
     resets: Cell<u32>,
     since: Cell<Option<Instant>>,
@@ -41,6 +43,8 @@ pub struct Bounds {
     pub resets: u32,
     /// How long an answer may stand still because nothing of it is taken.
     pub send: Duration,
+    /// How long a request may take as a whole; unbounded when absent.
+    pub request: Option<Duration>,
 }
 
 /// One open request.
@@ -52,11 +56,14 @@ struct Request {
     held_back: Option<u64>,
     /// What answers it.
     task: Option<AbortHandle>,
+    /// Whether it was ended here, and not by the visitor.
+    ended: bool,
 }
 
 impl Streams {
     /// Of a new connection.
     pub fn new(progress: Arc<Progress>, bounds: Bounds) -> Rc<Self> {
+        progress.share();
         Rc::new(Self {
             progress,
             requests: RefCell::default(),
@@ -64,6 +71,7 @@ impl Streams {
             held_back: Cell::default(),
             last: Cell::default(),
             newest: Cell::default(),
+            looked: Cell::default(),
             bounds,
             resets: Cell::default(),
             since: Cell::default(),
@@ -75,24 +83,26 @@ impl Streams {
         let number = self.last.get() + 1;
         self.last.set(number);
         self.newest.set(Some(number));
-        let request = Request { since: self.progress.now(), held_back: None, task: None };
+        let request = Request { since: self.progress.now(), held_back: None, task: None, ended: false };
         self.requests.borrow_mut().insert(number, request);
         self.note();
         OpenStream { streams: Rc::clone(self), number, whole: Cell::new(false), held_back: Cell::new(false) }
     }
 
-    /// Ends the requests whose visitor has taken nothing of the answer for too long, and leaves the others alone. What ends a
-    /// request's task resets its stream.
-    pub fn end_stuck(&self) {
-        if self.held_back.get() == 0 {
+    /// Ends the requests whose visitor has taken nothing of the answer for too long, and those that take too long as a whole. The
+    /// others are left alone. What ends a request's task resets its stream.
+    pub fn end_late(&self) {
+        let now = self.progress.now();
+        // Time is counted in sweeps, and without a bound there is nothing to see.
+        if (self.held_back.get() == 0 && self.bounds.request.is_none()) || self.looked.replace(now) == now {
             return;
         }
-        let now = self.progress.now();
-        for request in self.requests.borrow().values() {
-            let waited = request.held_back.map_or(0, |since| now.saturating_sub(since));
-            if waited > self.bounds.send.as_secs()
-                && let Some(task) = &request.task
+        for request in self.requests.borrow_mut().values_mut() {
+            let stuck = request.held_back.map_or(0, |since| now.saturating_sub(since));
+            if (stuck > self.bounds.send.as_secs() || is_late(now, request.since, self.bounds.request))
+                && let Some(task) = request.task.take()
             {
+                request.ended = true;
                 task.abort();
             }
         }
@@ -175,9 +185,9 @@ impl Drop for OpenStream {
     fn drop(&mut self) {
         self.hold_back(false);
         // Dropping its task's handle ends nothing.
-        drop(self.streams.requests.borrow_mut().remove(&self.number));
+        let request = self.streams.requests.borrow_mut().remove(&self.number);
         self.streams.note();
-        if !self.whole.get() {
+        if !self.whole.get() && !request.is_some_and(|request| request.ended) {
             self.streams.note_reset(clock::instant());
         }
     }
@@ -229,7 +239,7 @@ mod tests {
     };
 
     fn bounds(resets: u32) -> Bounds {
-        Bounds { resets, send: PATIENCE.send }
+        Bounds { resets, send: PATIENCE.send, request: PATIENCE.request }
     }
 
     fn streams(resets: u32) -> Rc<Streams> {
@@ -277,10 +287,10 @@ mod tests {
     async fn an_answer_of_which_nothing_is_taken_ends_and_no_other_does() {
         let registry = Registry::new(Patience { request: None, ..PATIENCE });
         let entry = registry.join();
-        let streams = Streams::new(Arc::clone(entry.progress()), bounds(1));
+        let streams = Streams::new(Arc::clone(entry.progress()), Bounds { request: None, ..bounds(1) });
         let sweep = || {
             registry.sweep();
-            streams.end_stuck();
+            streams.end_late();
         };
         let local = tokio::task::LocalSet::new();
         let begin = || {
@@ -313,8 +323,8 @@ mod tests {
         assert_eq!(streams.held_back.get(), 0);
     }
 
-    #[test]
-    fn the_oldest_request_is_what_counts_and_tunnels_last() {
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_request_that_takes_too_long_ends_alone_and_is_no_cancelled_one() {
         let registry = Registry::new(PATIENCE);
         let entry = registry.join();
         let streams = Streams::new(Arc::clone(entry.progress()), bounds(1));
@@ -324,14 +334,35 @@ mod tests {
             streams.enter().over(true);
         }
         assert_eq!(command(&entry), Command::Serve);
-        let old = streams.enter();
+        let local = tokio::task::LocalSet::new();
+        let begin = || {
+            let stream = Rc::new(streams.enter());
+            let held = Rc::clone(&stream);
+            Tasks(Rc::clone(&streams)).execute(async move {
+                let _held = held;
+                std::future::pending::<()>().await;
+            });
+            stream
+        };
+        let entered = local.enter();
+        let old = begin();
+        registry.sweep();
+        let young = begin();
         for _ in 0..6 {
-            assert_eq!(command(&entry), Command::Serve);
+            streams.end_late();
+            local.run_until(tokio::task::yield_now()).await;
+            assert_eq!([&old, &young].map(Rc::strong_count), [2, 2]);
             registry.sweep();
-            streams.enter().over(true);
         }
-        assert_eq!(command(&entry), Command::Close);
-        drop((old, tunnel));
+        streams.end_late();
+        local.run_until(tokio::task::yield_now()).await;
+        assert_eq!([&old, &young].map(Rc::strong_count), [1, 2]);
+        assert_eq!(command(&entry), Command::Serve);
+        drop(old);
+        assert_eq!(streams.resets.get(), 0);
+        drop((young, tunnel, entered));
+        drop(local);
         assert!(streams.progress.is_idle());
+        assert_eq!(streams.resets.get(), 1);
     }
 }

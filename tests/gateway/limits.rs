@@ -145,6 +145,35 @@ fn a_request_has_a_bound_as_a_whole_where_one_is_set() {
     assert_eq!(client(&gateway).get("/").send().status, 200);
 }
 
+/// As long as there is no answer they can be told why there will be none.
+#[test]
+fn whoever_is_cut_before_the_answer_is_told_whose_time_was_up() {
+    let upstream = Upstream::start();
+    upstream.on("/silent", Answer::silence(Duration::from_secs(5)));
+    let gateway = start("request_timeout = \"2s\"", &upstream);
+    // A byte now and then is no stand-still, and buys no more time.
+    let mut slow = client(&gateway).connect();
+    slow.write_all(b"POST /x HTTP/1.1\r\nHost: app.example.com\r\nContent-Length: 100\r\n\r\n").unwrap();
+    let mut dripping = slow.try_clone().unwrap();
+    let drip = std::thread::spawn(move || {
+        while dripping.write_all(b"x").is_ok() {
+            pause(Duration::from_millis(300));
+        }
+    });
+    let answer = rest(&mut slow);
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    drip.join().unwrap();
+    // The application has all of this one: 408 would have many clients send it again.
+    let mut whole = client(&gateway).connect();
+    whole.write_all(&client(&gateway).request("POST", "/silent").body("all of it").bytes()).unwrap();
+    let mut reader = Reader::new(whole.try_clone().unwrap());
+    assert_eq!(read_response(&mut reader, "POST").unwrap().status, 504);
+    ask(&mut whole, &client(&gateway));
+    comes_true("that the upstream's connections are closed", || upstream.open_connections() <= 1);
+    let text = gateway.logs();
+    assert!(text.contains("status=408") && text.contains("status=504"), "{text}");
+}
+
 /// To a visitor who speaks HTTP/1.0 a connection that ends in order is the end of the answer.
 #[test]
 fn an_answer_that_is_cut_by_its_bound_never_looks_whole() {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::client::{Client, h2c, open_to_all, run};
+use bytes::Bytes;
+
+use crate::client::{Client, h2c, open_to_all, read, run};
 use crate::frames::{GOAWAY, HEADERS, Raw, block, request};
 use crate::server::Server;
 use crate::support::answer::Answer;
@@ -182,6 +184,64 @@ fn an_answer_of_which_nothing_is_taken_ends_alone() {
         assert_eq!(client.get("/after").await.unwrap().status, 200, "the connection goes on");
     });
     assert!(crate::support::comes_true(|| upstream.open_connections() <= 2), "{}", upstream.open_connections());
+}
+
+/// The time of a request as a whole is its own: nobody else on the connection notices when it is over.
+#[test]
+fn a_request_that_takes_too_long_ends_alone() {
+    const LIMITS: &str = "[limits]\nrequest_timeout = \"2s\"\nh2_resets = 10";
+    let plain = Upstream::start();
+    plain.on("/hang", Answer::silence(Duration::from_mins(1)));
+    plain.on("/endless", Answer::events(&["tick"; 100], Duration::from_millis(700)));
+    requests_end_alone(&open_to_all(&plain.url()).raw(LIMITS).start());
+    assert!(crate::support::comes_true(|| plain.open_connections() <= 1), "{}", plain.open_connections());
+    let shared = Server::start();
+    requests_end_alone(&h2c().raw(&shared.table()).raw(LIMITS).route("/*", "\"everyone\"", "app").start());
+    // Those that hung, the one that was to be sent, and the ones whose answers went on.
+    assert!(shared.comes_to(|upstream| upstream.cancelled().len() == 1 + 1 + 20), "{:?}", shared.cancelled());
+}
+
+fn requests_end_alone(gateway: &crate::support::gateway::Gateway) {
+    run(async {
+        let client = Client::connect(gateway.url()).await;
+        let begin = async |method: http::Method, path: &str, whole: bool| {
+            let mut sender = client.sender().ready().await.unwrap();
+            let request = client.request(method, path).body(()).unwrap();
+            sender.send_request(request, whole).unwrap()
+        };
+        // More of them than one may cancel: it is not the visitor who does it.
+        let mut endless = Vec::new();
+        for _ in 0..20 {
+            endless.push(begin(http::Method::GET, "/endless", true).await.0.await.unwrap().into_body());
+        }
+        let (silent, _) = begin(http::Method::GET, "/hang", true).await;
+        let (stalled, mut upload) = begin(http::Method::POST, "/hang", false).await;
+        upload.send_data(Bytes::from_static(b"some of it"), false).unwrap();
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        let (late, mut late_upload) = begin(http::Method::POST, "/late", false).await;
+        late_upload.send_data(Bytes::from_static(b"its time "), false).unwrap();
+
+        assert_eq!(silent.await.unwrap().status(), 504);
+        let told = stalled.await.unwrap();
+        assert_eq!((told.status().as_u16(), told.headers().get("connection")), (408, None));
+        // The rest of the request is not wanted (RFC 9113, section 8.1).
+        let reason = std::future::poll_fn(|context| upload.poll_reset(context)).await.unwrap();
+        assert_eq!(reason, h2::Reason::NO_ERROR);
+        late_upload.send_data(Bytes::from_static(b"is not over"), true).unwrap();
+        let late = read(late.await.unwrap()).await.unwrap();
+        assert!(late.status == 200, "{late:?}");
+        for mut body in endless {
+            let end = loop {
+                match body.data().await {
+                    Some(Ok(part)) => body.flow_control().release_capacity(part.len()).unwrap(),
+                    Some(Err(error)) => break error,
+                    None => panic!("an endless answer came whole"),
+                }
+            };
+            assert!(end.is_reset(), "{end}");
+        }
+        assert_eq!(client.get("/after").await.unwrap().status, 200, "the connection goes on");
+    });
 }
 
 /// It is a head like any other, though over HTTP/2 nothing else can come on its connection meanwhile.
