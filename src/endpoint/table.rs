@@ -114,7 +114,7 @@ pub async fn dispatch(site: &Site, visit: &Visit, parts: &Parts, body: Bytes) ->
         None => page::not_found(visit),
         Some((endpoint, _)) if !endpoint.methods.contains(&parts.method) => wrong_method(visit, endpoint),
         Some((endpoint, provider)) => match endpoint.handler {
-            Handler::Backchannel => backchannel(site, visit, parts, &body, provider),
+            Handler::Backchannel => Box::pin(backchannel(site, visit, parts, &body, provider)).await,
             Handler::Callback => callback(site, visit, parts, &body, provider).await,
             Handler::Frontchannel => frontchannel(site, visit, parts, provider),
             Handler::Login => login(site, visit, parts).await,

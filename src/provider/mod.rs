@@ -128,6 +128,9 @@ pub enum LogoutTokenFault {
     /// No key at hand may have signed it: the keys may have changed.
     #[error("is signed with a key that is not known here")]
     UnknownKey,
+    /// Nothing is known of the provider yet, so nobody can tell whether it holds.
+    #[error("can't be judged yet, since the provider's keys are not there")]
+    NoKeys,
     /// Anything else; reads on after "the logout token".
     #[error("{0}")]
     Invalid(&'static str),
@@ -337,15 +340,22 @@ impl Provider {
     /// What a logout token says (`OpenID` Connect Back-Channel Logout 1.0, section 2.6). Asks nobody, and hears a token once.
     ///
     /// # Errors
-    /// When the token is refused. After [`LogoutTokenFault::UnknownKey`], [`Self::look_for_keys`] may help the next one.
+    /// When the token is refused, or can't be judged yet. What comes before its keys may still hold: see [`Self::logged_out_later`].
     pub fn logged_out(&self, token: &str) -> Result<LoggedOut, LogoutTokenFault> {
         self.oidc.logged_out(token)
     }
 
-    /// Reads the provider's keys anew, once in ten seconds at the most. For the back office.
-    pub fn look_for_keys(&self) -> impl Future<Output = ()> + Send + use<> {
-        let oidc = Arc::clone(&self.oidc);
-        async move { oidc.look_for_keys().await }
+    /// Waits for the provider's metadata and keys, three seconds at the most, where they are being read for the first time; whether they
+    /// are there. Asks nobody.
+    pub async fn is_soon_loaded(&self) -> bool {
+        self.oidc.is_soon_loaded().await
+    }
+
+    /// What a logout token says that came before its keys, as soon as they are there; for the back office. Reads the keys anew where it
+    /// has to, once in ten seconds at the most for all. Gives `None` when they do not verify it, and where two minutes brought none. There
+    /// is nothing to wait for when too many wait already.
+    pub fn logged_out_later(&self, token: &str) -> Option<impl Future<Output = Option<LoggedOut>> + Send + use<>> {
+        OpenIdProvider::logged_out_later(&self.oidc, token)
     }
 
     /// Gives tokens back to the provider (RFC 7009), for the back office; `None` when there is nothing to give back, or nobody to give

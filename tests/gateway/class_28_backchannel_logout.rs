@@ -1,6 +1,9 @@
 //! Back-channel logout: a provider's word ends sessions that live in cookies alone, and nothing else does.
 
-use portcullis::demo::provider::{Edit, Endpoint, IdTokenFault};
+use std::time::Duration;
+
+use portcullis::base::clock::instant;
+use portcullis::demo::provider::{Edit, Endpoint, IdTokenFault, Transport};
 use serde_json::{Map, Value, json};
 
 use crate::scene::{HTTPS, SESSION, Scene, session_value};
@@ -72,6 +75,13 @@ fn signed_in(scene: &Scene, user: &str, sid: &'static str) -> Browser {
 fn knows(scene: &Scene, browser: &Browser) -> bool {
     let answer = browser.clone().peek(&scene.at("/page"));
     assert!(matches!(answer.status, 200 | 302), "{}", answer.status);
+    answer.status == 200
+}
+
+/// The same at another gateway of the same address.
+fn lets_in(gateway: &Gateway, browser: &Browser) -> bool {
+    let client = gateway.client().named(HTTPS.split_once("://").expect("a URL").1);
+    let answer = client.get("/page").header("Cookie", &format!("{SESSION}={}", session_value(browser))).send();
     answer.status == 200
 }
 
@@ -284,16 +294,68 @@ fn unknown_keys_are_looked_for_behind_its_back() {
     assert!(knows(&scene, &alice));
 }
 
+/// Its answer is that of a key that is unknown; whether it was right shows when the keys have been read anew.
 #[test]
-fn keys_that_were_replaced_are_found_for_the_next_token() {
+fn a_token_with_a_key_that_is_new_is_not_lost_though_it_is_sent_once() {
     let scene = Scene::https(|config| config);
-    let alice = signed_in(&scene, "alice", "phone");
+    let (alice, bob) = (signed_in(&scene, "alice", "phone"), signed_in(&scene, "bob", "laptop"));
     scene.provider.control().rotate_keys().expect("a key can be made");
     let about = || claims(&scene, &json!({"sub": "alice", "sid": "phone"}));
-    assert_refused(&send(&scene.gateway, &token(&scene, &about(), vec![])), "its key is not at hand");
-    assert!(knows(&scene, &alice));
-    assert!(comes_true(|| send(&scene.gateway, &token(&scene, &about(), vec![])).status == 200));
-    assert!(!knows(&scene, &alice));
+    let fault = vec![IdTokenFault::KeyId("made-up".to_owned())];
+    let forged = token(&scene, &claims(&scene, &json!({"sub": "bob"})), fault);
+    assert_refused(&send(&scene.gateway, &forged), "nobody's key");
+    let first = token(&scene, &about(), vec![]);
+    let answer = send(&scene.gateway, &first);
+    assert!(matches!(answer.status, 200 | 400), "{}", answer.status);
+    assert!(comes_true(|| !knows(&scene, &alice)), "{}", scene.gateway.logs());
+    assert!(knows(&scene, &bob));
+    assert_heard(&send(&scene.gateway, &token(&scene, &about(), vec![])));
+}
+
+/// A gateway that was only just started: another one made the session, and nobody may say yet whether the token holds.
+#[test]
+fn a_token_that_comes_before_the_providers_keys_waits_for_them_a_little() {
+    let scene = Scene::https(|config| config);
+    let alice = signed_in(&scene, "alice", "phone");
+    let about = json!({"sub": "alice", "sid": "phone"});
+    let good = token(&scene, &claims(&scene, &about), vec![]);
+    let mut wrong = claims(&scene, &about);
+    wrong.insert("aud".to_owned(), json!("another"));
+    let wrong = token(&scene, &wrong, vec![]);
+    scene.provider.control().always((Endpoint::Discovery, Transport::Slow(Duration::from_secs(2))));
+    let late = scene.another(|config| config);
+    let began = instant();
+    assert_refused(&send(&late, &wrong), "wrong whatever the keys are");
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert_heard(&send(&late, &good));
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(!lets_in(&late, &alice));
+}
+
+#[test]
+fn a_token_that_nobody_can_judge_is_asked_for_again_and_counts_though_it_never_comes() {
+    let scene = Scene::https(|config| config);
+    let (alice, bob) = (signed_in(&scene, "alice", "phone"), signed_in(&scene, "bob", "laptop"));
+    let good = token(&scene, &claims(&scene, &json!({"sid": "phone"})), vec![]);
+    let forged =
+        token(&scene, &claims(&scene, &json!({"sub": "bob"})), vec![IdTokenFault::KeyId("made-up".to_owned())]);
+    scene.provider.control().always((Endpoint::Discovery, Transport::Status(503)));
+    let late = scene.another(|config| config);
+    let began = instant();
+    for token in [&good, &forged] {
+        let answer = send(&late, token);
+        assert_eq!((answer.status, answer.header("cache-control")), (503, Some("no-store")), "{}", answer.text());
+        assert_eq!(answer.json()["error"], "temporarily_unavailable");
+        assert!(answer.header("retry-after").is_some_and(|after| after.parse::<u8>().is_ok()));
+    }
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(lets_in(&late, &alice), "nobody said anything that counts yet");
+    scene.provider.control().behave();
+    assert!(comes_true(|| !lets_in(&late, &alice)), "{}", late.logs());
+    assert!(lets_in(&late, &bob));
+    assert_heard(&send(&late, &good));
+    assert_refused(&send(&late, &good), "a third time");
+    assert_refused(&send(&late, &forged), "nobody's key");
 }
 
 #[test]
@@ -312,7 +374,7 @@ fn a_sign_in_whose_session_ended_meanwhile_signs_nobody_in() {
     let scene = Scene::https(|config| config);
     scene.provider.control().mint(|_, claims| drop(claims.insert("sid".to_owned(), json!("phone"))));
     let (mut browser, callback) = scene.almost_signed_in("alice", "/x");
-    crate::support::pause(std::time::Duration::from_millis(1_100));
+    crate::support::pause(Duration::from_millis(1_100));
     assert_heard(&send(&scene.gateway, &token(&scene, &claims(&scene, &json!({"sid": "phone"})), vec![])));
     let answer = browser.peek(callback.url.as_str());
     crate::scene::assert_calm(&answer, "the session at the provider has ended");

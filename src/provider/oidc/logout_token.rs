@@ -71,10 +71,20 @@ impl Heard {
 
 /// Verifies `token` with the keys at hand, and remembers it.
 pub(super) fn verify(
-    keys: &KeySet,
+    keys: Option<&KeySet>,
     token: &str,
     expected: &Expected<'_>,
     heard: &Heard,
+) -> Result<LoggedOut, LogoutTokenFault> {
+    let logged_out = judge(keys, token, expected)?;
+    if heard.is_first(&logged_out.id) { Ok(logged_out) } else { Err(LogoutTokenFault::Invalid("was heard before")) }
+}
+
+/// Verifies `token` with these keys, where there are any yet.
+pub(super) fn judge(
+    keys: Option<&KeySet>,
+    token: &str,
+    expected: &Expected<'_>,
 ) -> Result<LoggedOut, LogoutTokenFault> {
     let jws = Jws::parse(token, LONGEST, KINDS).map_err(|_| {
         LogoutTokenFault::Invalid("is no signed token in the compact form, or has a header that is refused")
@@ -84,8 +94,8 @@ pub(super) fn verify(
     }
     // What its own claims rule out costs no signature.
     let logged_out = check_claims(jws.unverified_claims(), expected).map_err(LogoutTokenFault::Invalid)?;
-    check_signature(keys, &jws)?;
-    if heard.is_first(&logged_out.id) { Ok(logged_out) } else { Err(LogoutTokenFault::Invalid("was heard before")) }
+    check_signature(keys.ok_or(LogoutTokenFault::NoKeys)?, &jws)?;
+    Ok(logged_out)
 }
 
 fn check_signature(keys: &KeySet, jws: &Jws<'_>) -> Result<(), LogoutTokenFault> {
@@ -201,7 +211,7 @@ mod tests {
 
     fn outcome(claims: &Value) -> Result<LoggedOut, LogoutTokenFault> {
         let token = signed(&json!({"alg": "ES256", "kid": "good", "typ": "logout+jwt"}), claims);
-        verify(&keys(), &token, &expected(), &Heard::new())
+        verify(Some(&keys()), &token, &expected(), &Heard::new())
     }
 
     #[track_caller]
@@ -271,10 +281,20 @@ mod tests {
     }
 
     #[test]
+    fn without_keys_what_its_claims_rule_out_is_refused_all_the_same() {
+        let heard = Heard::new();
+        let token = |claims: &Value| signed(&json!({"alg": "ES256", "kid": "good"}), claims);
+        let hear = |claims: &Value| verify(None, &token(claims), &expected(), &heard);
+        assert_eq!(hear(&claims()), Err(LogoutTokenFault::NoKeys));
+        assert!(matches!(hear(&with("aud", json!("other"))), Err(LogoutTokenFault::Invalid(_))));
+        assert!(verify(Some(&keys()), &token(&claims()), &expected(), &heard).is_ok(), "it was not heard before");
+    }
+
+    #[test]
     fn a_token_is_heard_once() {
         let heard = Heard::new();
         let token = |claims: &Value| signed(&json!({"alg": "ES256", "kid": "good"}), claims);
-        let hear = |claims: &Value| verify(&keys(), &token(claims), &expected(), &heard);
+        let hear = |claims: &Value| verify(Some(&keys()), &token(claims), &expected(), &heard);
         assert!(hear(&with("aud", json!("other"))).is_err(), "one that is refused is not remembered");
         assert!(hear(&claims()).is_ok());
         assert_eq!(hear(&claims()), Err(LogoutTokenFault::Invalid("was heard before")));
@@ -284,7 +304,7 @@ mod tests {
 
     #[test]
     fn header_and_signature_are_those_of_the_provider() {
-        let check = |token: &str| verify(&keys(), token, &expected(), &Heard::new());
+        let check = |token: &str| verify(Some(&keys()), token, &expected(), &Heard::new());
         for kind in [json!(null), json!("at+jwt"), json!("dpop+jwt"), json!("id_token"), json!(7)] {
             let token = signed(&json!({"alg": "ES256", "kid": "good", "typ": kind}), &claims());
             assert!(matches!(check(&token), Err(LogoutTokenFault::Invalid(_))), "{kind}");

@@ -13,6 +13,7 @@ mod grant;
 mod id_token;
 mod known;
 mod library;
+mod logout_later;
 mod logout_token;
 mod redeem;
 mod refresh;
@@ -23,7 +24,6 @@ mod rig;
 mod tests;
 mod userinfo;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -64,8 +64,8 @@ pub(crate) struct OpenIdProvider {
     book: Book,
     departures: Departures,
     heard: Heard,
-    /// Whether the keys are being read anew for a logout token.
-    looking: AtomicBool,
+    /// Bounds the logout tokens that wait for keys.
+    kept_logouts: Arc<Semaphore>,
     revocations: Arc<Semaphore>,
 }
 
@@ -113,7 +113,7 @@ impl OpenIdProvider {
             departures: Departures::default(),
             book: Book::new(home, calls),
             heard: Heard::new(),
-            looking: AtomicBool::new(false),
+            kept_logouts: Arc::new(Semaphore::new(logout_later::MOST_KEPT)),
             revocations: Arc::new(Semaphore::new(MOST_REVOCATIONS)),
             settings,
         })
@@ -236,28 +236,20 @@ impl OpenIdProvider {
 
     /// Verifies a logout token with what is at hand.
     pub(super) fn logged_out(&self, token: &str) -> Result<LoggedOut, LogoutTokenFault> {
-        let known = self.book.at_hand().ok_or(LogoutTokenFault::UnknownKey)?;
-        let expected = logout_token::Expected {
-            issuer: &self.settings.issuer,
-            client_id: &self.settings.client_id,
-            algorithms: &self.algorithms,
-            now: self.clock.now(),
-            skew: self.settings.clock_skew,
-        };
-        logout_token::verify(&known.keys, token, &expected, &self.heard)
+        let known = self.book.at_hand();
+        let expected = logout_later::expected(self, self.clock.now());
+        logout_token::verify(known.as_ref().map(|known| &known.keys), token, &expected, &self.heard)
     }
 
-    /// Reads the keys anew, unless that is being done already or was a short time ago.
-    pub(super) async fn look_for_keys(&self) {
-        if self.looking.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        if let Some(known) = self.book.at_hand()
-            && let Err(fault) = self.book.renew_keys(&known).await
-        {
-            tracing::warn!(%fault, "can't read the provider's keys for a logout token");
-        }
-        self.looking.store(false, Ordering::Release);
+    pub(super) async fn is_soon_loaded(&self) -> bool {
+        logout_later::is_soon_loaded(self).await
+    }
+
+    pub(super) fn logged_out_later(
+        this: &Arc<Self>,
+        token: &str,
+    ) -> Option<impl Future<Output = Option<LoggedOut>> + Send + use<>> {
+        logout_later::judge(this, token)
     }
 
     /// Gives tokens back; `None` when there is nothing to give back, or nobody to give it to.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use http::StatusCode;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use super::calls::Calls;
 use super::discovery::{DOCUMENT_LIMIT, Home, Metadata};
@@ -24,7 +24,7 @@ use crate::provider::ProviderFault;
 /// How long a failure is passed on without another try.
 const FAIL_FAST: Duration = Duration::from_secs(1);
 /// The least time between two readings of the key set for unknown keys.
-const KEY_PACE: Duration = Duration::from_secs(10);
+pub(super) const KEY_PACE: Duration = Duration::from_secs(10);
 
 /// How long after hearing of a provider it is taken to be there.
 const TRUST_IN_LIFE: Duration = Duration::from_secs(5);
@@ -42,6 +42,8 @@ pub(super) struct Book {
     home: Home,
     calls: Calls,
     known: ArcSwapOption<Known>,
+    /// Tells whoever waits that something was read.
+    news: Notify,
     reading: Mutex<Reading>,
     heard: Heard,
 }
@@ -77,7 +79,7 @@ impl Book {
     /// An empty book.
     pub(super) fn new(home: Home, calls: Calls) -> Self {
         let heard = Heard { since: instant(), at: AtomicU64::new(0) };
-        Self { home, calls, known: ArcSwapOption::empty(), reading: Mutex::default(), heard }
+        Self { home, calls, known: ArcSwapOption::empty(), news: Notify::new(), reading: Mutex::default(), heard }
     }
 
     /// Our line to the provider.
@@ -88,6 +90,23 @@ impl Book {
     /// What is known, without asking anyone.
     pub(super) fn at_hand(&self) -> Option<Arc<Known>> {
         self.known.load_full()
+    }
+
+    /// What is known, as soon as somebody else has read it. Asks nobody.
+    pub(super) async fn arrival(&self) -> Arc<Known> {
+        loop {
+            // Made before the look, it hears of what is read after the look.
+            let news = self.news.notified();
+            if let Some(known) = self.at_hand() {
+                return known;
+            }
+            news.await;
+        }
+    }
+
+    /// Whether nothing was read yet and somebody is about it; the first reading begins with the process.
+    pub(super) fn is_first_reading(&self) -> bool {
+        self.at_hand().is_none() && self.reading.try_lock().map_or(true, |reading| reading.failed.is_none())
     }
 
     /// What is known of a provider that was heard of lately, without asking or waiting for anyone.
@@ -158,8 +177,7 @@ impl Book {
         reading.keys_asked = Some(instant());
         tracing::info!(provider = %self.home.provider, "a token names an unknown key; reading the key set anew");
         let keys = self.read_keys(&current.metadata).await?;
-        let known = Arc::new(Known { metadata: current.metadata.clone(), keys });
-        self.known.store(Some(Arc::clone(&known)));
+        let known = self.keep(Known { metadata: current.metadata.clone(), keys });
         drop(reading);
         Ok(known)
     }
@@ -175,15 +193,20 @@ impl Book {
                     Some(first) => first.filled_from(&known.metadata),
                     None => known.metadata.clone(),
                 });
-                let known = Arc::new(known);
-                self.known.store(Some(Arc::clone(&known)));
-                Ok(known)
+                Ok(self.keep(known))
             }
             Err(fault) => {
                 reading.failed = Some((instant(), fault.clone()));
                 Err(fault)
             }
         }
+    }
+
+    fn keep(&self, known: Known) -> Arc<Known> {
+        let known = Arc::new(known);
+        self.known.store(Some(Arc::clone(&known)));
+        self.news.notify_waiters();
+        known
     }
 
     async fn read_all(&self, first_seen: Option<&Metadata>) -> Result<Known, ProviderFault> {
