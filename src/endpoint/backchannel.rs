@@ -76,7 +76,8 @@ fn end_later(site: &Site, visit: &Visit, provider: &Arc<Provider>, token: &str) 
     };
     let (ended, clock) = (site.ended.clone(), site.clock.clone());
     let (provider, request_id) = (Arc::clone(provider), Arc::clone(&visit.request_id));
-    site.office.start(async move {
+    // Whoever stops meanwhile was told nothing that counts.
+    site.office.accompany(async move {
         if let Some(logged_out) = judged.await {
             end(&ended, &provider, &request_id, &logged_out, clock.now());
         }

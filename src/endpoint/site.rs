@@ -216,7 +216,7 @@ impl Site {
         match stored.peek(&ticket) {
             Peek::Here(kept) if !kept.is_outdated() => {
                 if stored.is_due(&kept) && stored.claim(&kept) {
-                    self.office.start(async move { drop(sessions.reread(&ticket, &host).await) });
+                    self.office.accompany(async move { drop(sessions.reread(&ticket, &host).await) });
                 }
             }
             Peek::Gone | Peek::Unusable => {}

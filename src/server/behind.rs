@@ -74,7 +74,7 @@ pub fn look_after(settings: &UpstreamSettings, plan: &UpstreamPlan, office: &Off
             settings: health.clone(),
             health: Arc::downgrade(&address.health),
         };
-        office.start(check.keep_asking());
+        office.accompany(check.keep_asking());
     }
 }
 

@@ -25,6 +25,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
@@ -37,12 +38,14 @@ use self::protocols::Protocols;
 use self::registry::Patience;
 use self::stop::Signals;
 use self::worker::Worker;
+use crate::base::clock::instant;
 use crate::base::office::Office;
 use crate::config::settings::{LimitSettings, ListenAddress, LogFormat, Settings};
 use crate::net::listen::{ListenError, UnixPath};
 use crate::net::tls_server::{TlsServer, TlsServerFault};
 use crate::observe::access::AccessLog;
 use crate::observe::log::Shape;
+use crate::session::stored::{StoredSessions, all_told};
 
 /// Threads of the back office: few, because it waits more than it works.
 const OFFICE_THREADS: usize = 2;
@@ -72,6 +75,10 @@ pub struct Running {
     signals: Signals,
     workers: Vec<JoinHandle<io::Result<()>>>,
     office: Runtime,
+    /// Our way to it: what it has begun is seen to its end.
+    desk: Office,
+    stored: Option<StoredSessions>,
+    drain: Duration,
     _unix_paths: Vec<UnixPath>,
 }
 
@@ -93,12 +100,10 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         .thread_name("office")
         .enable_all()
         .build()?;
-    let plan = Arc::new(plan::assemble(settings, &Office::new(office.handle().clone()))?);
-    let shape = match settings.log.format {
-        LogFormat::Text => Shape::Text,
-        LogFormat::Json => Shape::Json,
-    };
-    let access = AccessLog::start(shape)?;
+    let desk = Office::new(office.handle().clone());
+    let plan = Arc::new(plan::assemble(settings, &desk)?);
+    let stored = plan.site.stored.clone();
+    let access = AccessLog::start(shape(settings.log.format))?;
     if let Some(tls) = tls {
         drop(office.spawn(TlsServer::keep_fresh(Arc::downgrade(&tls))));
     }
@@ -146,8 +151,18 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         signals,
         workers,
         office,
+        desk,
+        stored,
+        drain: settings.drain,
         _unix_paths: opened.unix_paths,
     })
+}
+
+const fn shape(format: LogFormat) -> Shape {
+    match format {
+        LogFormat::Text => Shape::Text,
+        LogFormat::Json => Shape::Json,
+    }
 }
 
 /// Which protocols visitors may speak, and how.
@@ -182,11 +197,13 @@ impl Running {
         self.stop()
     }
 
-    /// Closes the listeners, lets requests in flight finish within their bound, and ends the threads.
+    /// Closes the listeners, lets requests in flight finish within their bound, and ends the threads. Within the same bound what nobody
+    /// waits for comes to its end, too: refreshes, tokens that are given back, and what the store has yet to be told.
     ///
     /// # Errors
     /// When a worker ended with an error.
     pub fn stop(self) -> io::Result<()> {
+        let asked = instant();
         self.readiness.set(false);
         notify::tell(notify::State::Stopping);
         self.stop.send_replace(true);
@@ -196,6 +213,19 @@ impl Running {
                 Ok(ended) => result = result.and(ended),
                 Err(_) => result = Err(io::Error::other("a worker panicked")),
             }
+        }
+        let left = self.drain.saturating_sub(asked.elapsed());
+        let (desk, stored) = (self.desk, self.stored);
+        let errands = async {
+            desk.is_done().await;
+            if let Some(stored) = &stored {
+                all_told(stored).await;
+            }
+        };
+        if self.office.block_on(async { tokio::time::timeout(left, errands).await }).is_err() {
+            tracing::warn!(
+                "the time to drain is over; a refresh, or something that the provider or the session store is told, was cut"
+            );
         }
         self.office.shutdown_background();
         result

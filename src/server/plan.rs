@@ -127,7 +127,7 @@ fn upstreams(settings: &Settings, office: &Office) -> Result<Vec<UpstreamPlan>, 
         behind::look_after(settings, plan, office);
         if let Bearer::Static(credential) = &plan.tokens.bearer {
             let source = credential.settings().secret.clone();
-            office.start(secret_watch::watch_static(Arc::downgrade(credential), source));
+            office.accompany(secret_watch::watch_static(Arc::downgrade(credential), source));
         }
     }
     Ok(plans)
@@ -154,9 +154,9 @@ fn site(settings: &Settings, upstreams: &[UpstreamPlan], office: &Office) -> Res
     let session = &settings.session;
     let keyring = Arc::new(Keyring::load(&session.keys)?);
     let (key_desk, asked) = KeyDesk::open();
-    office.start(key_watch::watch(Arc::downgrade(&keyring), session.keys.clone(), asked));
+    office.accompany(key_watch::watch(Arc::downgrade(&keyring), session.keys.clone(), asked));
     let signer = Arc::new(Signer::load(&settings.signing_keys, &algorithms(upstreams))?);
-    office.start(secret_watch::watch_signer(Arc::downgrade(&signer), settings.signing_keys.clone()));
+    office.accompany(secret_watch::watch_signer(Arc::downgrade(&signer), settings.signing_keys.clone()));
     let secure = settings.public_url.scheme() == "https";
     let sessions = Arc::new(SessionCookies::new(Arc::clone(&keyring), session, secure));
     let ended = EndedSessions::new(session.lifetime);
@@ -194,7 +194,7 @@ fn bearer(settings: &Settings, office: &Office) -> Result<Option<BearerPlan>, Pl
     let outbound = outbound(settings, &environment())?;
     let issuers = Arc::new(TokenIssuers::new(&settings.bearer, &Clock::System, &outbound)?);
     for task in issuers.keep_fresh() {
-        office.start(task);
+        office.accompany(task);
     }
     let certificates = settings.tls.as_ref().is_some_and(|tls| tls.clients.is_some());
     Ok(Some(BearerPlan { issuers, replays: Replays::default(), certificates }))
@@ -221,7 +221,7 @@ pub(super) fn outbound(settings: &Settings, environment: &BTreeMap<String, Strin
 
 fn offer(settings: &ProviderSettings, outbound: &Outbound, office: &Office) -> Result<Offer, PlanError> {
     let provider = Arc::new(Provider::new(settings.clone(), Clock::System, outbound.clone())?);
-    office.start(provider.keep_fresh());
+    office.accompany(provider.keep_fresh());
     Ok(Offer { provider, login_parameters: settings.allowed_login_parameters.clone() })
 }
 

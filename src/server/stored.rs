@@ -31,7 +31,7 @@ pub(super) fn stored(
         ended: ended.clone(),
     };
     let sessions = StoredSessions::new(store, outside, foundations);
-    office.start(watch(sessions.clone()));
+    office.accompany(watch(sessions.clone()));
     Ok(Some(sessions))
 }
 

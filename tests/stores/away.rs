@@ -7,6 +7,7 @@ use portcullis::base::clock::instant;
 use crate::redis::{Redis, until};
 use crate::scene::{SITE, Scene, at, cookies};
 use crate::support::parts::{Part, are_there};
+use crate::support::{PATIENCE, pause};
 
 #[test]
 fn new_sessions_go_to_cookies_while_the_store_is_away() {
@@ -116,4 +117,27 @@ fn signing_out_counts_though_the_store_is_away_and_reaches_the_others_when_it_is
     redis.thaw();
     until("the other one refuses it too", || scene.status(&mut scene.copy(&copied, 1), 1) == 302);
     until("the record is gone", || redis.ask(&["KEYS", "portcullis:r:*"]).is_empty());
+}
+
+/// A sign-out that the store has not heard of yet goes no further with a gateway that is gone.
+#[test]
+fn a_gateway_that_is_asked_to_stop_tells_first_who_signed_out() {
+    if !are_there("stores::tells_first_who_signed_out", &[Part::Redis]) {
+        return;
+    }
+    let mut redis = Redis::start();
+    let url = format!("redis://127.0.0.1:{}", redis.port());
+    let mut scene = Scene::new(&format!("{{ url = {url:?}, sessions = \"large\", timeout = \"10s\" }}"));
+    let mut browser = scene.signed_in("alice", 0);
+    let copied = scene.copy(&browser, 1);
+    assert_eq!(scene.status(&mut copied.clone(), 1), 200);
+    redis.kill();
+    let answer = browser.peek(&at("/.auth/logout"));
+    assert!(answer.status < 400, "{}", answer.text());
+    let process = scene.gateways[0].process();
+    process.signal("TERM");
+    pause(Duration::from_millis(500));
+    redis.restart();
+    assert!(process.wait(PATIENCE).is_some_and(|status| status.success()));
+    until("the other one refuses it", || scene.status(&mut copied.clone(), 1) == 302);
 }

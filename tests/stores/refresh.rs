@@ -166,3 +166,25 @@ fn a_gateway_that_dies_before_it_writes_costs_one_clean_sign_in_elsewhere() {
     assert_eq!(request(scene.gateways[0].url(), &cookie).send().status, 302, "and no second try with what was refused");
     assert_eq!(refreshes(&scene), 2);
 }
+
+/// A restart in the middle of a refresh, which no request waits for: the refresh token is used up by then, so what came for it is written
+/// before the process ends.
+#[test]
+fn a_gateway_that_is_asked_to_stop_sees_its_refresh_to_the_end() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let store = patient(&format!("sqlite:{}", folder.path().join("sessions.db").display()));
+    let life = Duration::from_secs(30);
+    let mut scene = scene_with(&store, Duration::ZERO, life, "15s");
+    let cookie = cookies(&scene.signed_in("alice", 0));
+    scene.provider.control().once((Endpoint::Token, Transport::Slow(Duration::from_secs(2))));
+    pause(life / 2);
+    assert_eq!(request(scene.gateways[0].url(), &cookie).send().status, 200, "its token is good still");
+    until("the provider is asked", || refreshes(&scene) == 1);
+    assert!(scene.gateways[0].stop().success(), "{}", logs(&scene));
+    drop(scene.gateways.remove(0));
+    assert_eq!(request(scene.gateways[0].url(), &cookie).send().status, 200, "{}", logs(&scene));
+    // Longer than the lock of a gateway that died keeps this one from trying the old token.
+    pause(Duration::from_secs(8));
+    assert_eq!(request(scene.gateways[0].url(), &cookie).send().status, 200, "{}", logs(&scene));
+    assert_eq!(refreshes(&scene), 1, "the new tokens are there: {}", logs(&scene));
+}

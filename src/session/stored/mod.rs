@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 pub use self::alone::{Chance, Hold};
 pub use self::kept::Kept;
 pub use self::lodging::{Lodging, Place, tell_of_size};
-pub use self::watch::watch;
+pub use self::watch::{all_told, watch};
 
 use self::kept::{KeptSessions, Verdict};
 use self::outbox::{Errand, Outbox};

@@ -41,9 +41,14 @@ impl Outbox {
 
     /// Waits until there is an errand.
     pub(super) async fn wait(&self) {
-        while self.waiting().is_empty() {
+        while self.is_empty() {
             self.more.notified().await;
         }
+    }
+
+    /// Whether the store has been told everything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting().is_empty()
     }
 
     /// Does what waits, in order.

@@ -19,6 +19,8 @@ const GO_BACK_EVERY: u32 = 4;
 const REMEMBERED: usize = 10_000;
 /// How often what has ended is tidied away.
 const TIDY_EVERY: Duration = Duration::from_mins(1);
+/// Between two looks whether everything was told, as a process stops.
+const SOON: Duration = Duration::from_millis(20);
 /// How long to wait before what could not be told is told again.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -33,6 +35,13 @@ pub async fn watch(sessions: StoredSessions) {
         restore::restore(Weak::clone(&inner)),
         tidy(inner)
     );
+}
+
+/// Waits until the store has been told everything that happened here; whoever keeps `sessions` of one mind with others tells it.
+pub async fn all_told(sessions: &StoredSessions) {
+    while !sessions.inner.outbox.is_empty() {
+        tokio::time::sleep(SOON).await;
+    }
 }
 
 /// Has the marks that are made here told to the others.
