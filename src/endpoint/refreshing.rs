@@ -114,7 +114,7 @@ struct Crew {
 }
 
 impl Crew {
-    async fn fly(self, mut turn: Turn) {
+    async fn fly(self, turn: Turn) {
         match self.lodging.chance(turn.session()).await {
             Ok(Chance::Alone) => self.ask(turn).await,
             Ok(Chance::Yours(hold)) => {
@@ -126,8 +126,7 @@ impl Crew {
             Err(fault) => {
                 let principal = turn.session().principal.id();
                 tracing::warn!(principal, error = %fault, "the tokens of a session are not refreshed without its store");
-                let held = turn.take_held();
-                turn.failed(self.clock.now(), held);
+                turn.postponed(self.clock.now());
             }
         }
     }

@@ -91,6 +91,13 @@ impl Turn {
         self.is_told = true;
         self.refreshes.note_failed(&self.session, now, held);
     }
+
+    /// The provider was not asked, since the session's store gave no answer: that is no reason for a longer pause than before.
+    pub fn postponed(mut self, now: Timestamp) {
+        self.is_told = true;
+        let held = self.take_held();
+        self.refreshes.note_postponed(&self.session, now, held);
+    }
 }
 
 impl Drop for Turn {

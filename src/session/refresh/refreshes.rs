@@ -365,11 +365,21 @@ impl Refreshes {
     }
 
     pub(super) fn note_failed(&self, session: &Session, now: Timestamp, held: Option<Granted>) {
+        self.pause(session, now, held, |tries| {
+            (tries.saturating_add(1), PAUSE.0.checked_shl(tries).unwrap_or(PAUSE.1).min(PAUSE.1))
+        });
+    }
+
+    pub(super) fn note_postponed(&self, session: &Session, now: Timestamp, held: Option<Granted>) {
+        self.pause(session, now, held, |tries| (tries, PAUSE.0));
+    }
+
+    /// `next` makes of the tries before those that count, and how many seconds to wait.
+    fn pause(&self, session: &Session, now: Timestamp, held: Option<Granted>, next: impl FnOnce(u32) -> (u32, u64)) {
         let _desk = self.desk();
         let old = self.tracks.get(&session.id).as_deref().cloned().unwrap_or_default();
         let earlier = old.failure.as_ref().filter(|failure| failure.version == session.version);
-        let tries = earlier.map_or(0, |failure| failure.tries).saturating_add(1);
-        let pause = PAUSE.0.checked_shl(tries - 1).unwrap_or(PAUSE.1).min(PAUSE.1);
+        let (tries, pause) = next(earlier.map_or(0, |failure| failure.tries));
         let until = now.after(Duration::from_secs(pause));
         let failure = Some(Failure { version: session.version, tries, until, held });
         self.tracks.insert(session.id, Arc::new(Track { failure, ..old }));

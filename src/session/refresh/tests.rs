@@ -168,6 +168,30 @@ fn a_failure_is_followed_by_growing_pauses_in_which_the_session_goes_on() {
     assert!(board(&refreshes, &text(1, now), now + 80).take_held().is_none());
 }
 
+#[test]
+fn a_store_that_gives_no_answer_makes_no_pause_longer() {
+    let (refreshes, first) = (refreshes(), text(0, 0));
+    let mut now = 80;
+    for _ in 0..7 {
+        board(&refreshes, &first, now).postponed(at(now));
+        assert_eq!(look(&refreshes, &first, now).unwrap().look_again, at(now + 1));
+        now += 1;
+    }
+    board(&refreshes, &first, now).failed(at(now), Some(granted()));
+    board(&refreshes, &first, now + 1).postponed(at(now + 1));
+    let turn = board(&refreshes, &first, now + 2);
+    turn.failed(at(now + 2), None);
+    assert_eq!(look(&refreshes, &first, now + 2).unwrap().look_again, at(now + 4), "the provider failed twice");
+}
+
+#[test]
+fn what_came_is_kept_while_the_store_gives_no_answer() {
+    let (refreshes, first) = (refreshes(), text(0, 0));
+    board(&refreshes, &first, 80).failed(at(80), Some(granted()));
+    board(&refreshes, &first, 81).postponed(at(81));
+    assert_eq!(board(&refreshes, &first, 82).take_held(), Some(granted()));
+}
+
 fn granted() -> Granted {
     Granted {
         access_token: "canary".to_owned(),

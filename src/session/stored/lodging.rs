@@ -21,11 +21,10 @@ use crate::session::refresh::refreshes::Refreshes;
 use crate::session::store::StoreFault;
 use crate::session::ticket::Ticket;
 
-/// The first and the longest pause between two tries to write what a store did not take.
+/// The first and the longest pause between two tries to write what a store did not take. Until it has, other gateways have only tokens
+/// that may be over, and know only of a refresh token that was used. A store that is away is spared by whoever speaks to it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
-/// The longest pause for a session that has to move: until it has, other gateways know only of a refresh token that was used.
-const LONGEST_BEFORE_MOVE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How long such tries go on for a session that is in the store: by then nobody has the tokens that were refreshed.
 const KEPT_IN_MIND: Duration = Duration::from_hours(1);
 
@@ -220,7 +219,7 @@ async fn move_later(keeper: &Keeper, newest: &Arc<Session>, refreshes: &Refreshe
     let mut pause = FIRST_PAUSE;
     loop {
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_BEFORE_MOVE);
+        pause = (pause * 2).min(LONGEST_PAUSE);
         if !keeper.lives(newest) || !refreshes.is_newest(newest) {
             return;
         }
