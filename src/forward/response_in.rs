@@ -5,9 +5,12 @@ use http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, Entry, PROXY_AUTHENTICATE, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING,
     UPGRADE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, response};
+use http_body::Body as _;
 use hyper::ext::ReasonPhrase;
 
+use super::upgrade;
+use crate::http::body::Body;
 use crate::http::cookie_scan::upstream_sets_ours;
 
 static CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
@@ -35,15 +38,30 @@ pub fn receive(headers: &mut HeaderMap, personal: bool, is_ours: impl Fn(&[u8]) 
     }
 }
 
-/// Makes an answer say of its status what HTTP allows: no length where there is no content (RFC 9110, section 8.6), and over HTTP/1.1 no
-/// words that hyper makes up for a status without a name.
-pub fn settle<B>(response: &mut Response<B>) {
+/// The same for a whole head. One that asks for a WebSocket in place of what came goes on asking (RFC 9110, section 15.5.22), where the
+/// visitor speaks a protocol that has words for it, as `over_http1` says.
+pub fn receive_head(head: &mut response::Parts, over_http1: bool, personal: bool, is_ours: impl Fn(&[u8]) -> bool) {
+    let asks = over_http1 && head.status == StatusCode::UPGRADE_REQUIRED && upgrade::is_announced(&head.headers);
+    receive(&mut head.headers, personal, is_ours);
+    head.extensions.clear();
+    if asks {
+        upgrade::announce(&mut head.headers);
+    }
+}
+
+/// Makes an answer say of its status what HTTP allows: no length where there is no content (RFC 9110, section 8.6), no content where there
+/// can be none (sections 15.3.5 and 15.4.5), which an upstream over HTTP/2 may send all the same, and over HTTP/1.1 no words that hyper
+/// makes up for a status without a name.
+pub fn settle(response: &mut Response<Body>) {
     let status = response.status();
     if status == StatusCode::OK {
         return;
     }
     if status == StatusCode::NO_CONTENT {
         response.headers_mut().remove(CONTENT_LENGTH);
+    }
+    if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) && !response.body().is_end_stream() {
+        *response.body_mut() = Body::Empty;
     }
     if status.canonical_reason().is_none() {
         response.extensions_mut().insert(ReasonPhrase::from_static(b""));

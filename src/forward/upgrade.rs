@@ -86,6 +86,11 @@ pub fn announce(headers: &mut HeaderMap) {
     headers.insert(UPGRADE, WEBSOCKET.clone());
 }
 
+/// Whether an upstream's answer names WebSockets as what it would take.
+pub fn is_announced(headers: &HeaderMap) -> bool {
+    headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(WEBSOCKET.as_bytes()))
+}
+
 /// Adds what a handshake over HTTP/1.1 has and one over HTTP/2 has not (RFC 8441, section 5). Without randomness there is no key,
 /// and no answer is right.
 pub fn begin_for_http2(headers: &mut HeaderMap) -> Expected {

@@ -170,8 +170,8 @@ async fn application(
     let site = &gate.plan.site;
     let is_safe = parts.method.is_safe();
     let grpc = admitted.takes_trailers && parts.version == Version::HTTP_2 && is_grpc(&parts.headers);
-    let over_http2 = admitted.websocket && parts.version == Version::HTTP_2;
-    let expected = over_http2.then(|| upgrade::begin_for_http2(&mut parts.headers));
+    let over_http1 = parts.version != Version::HTTP_2;
+    let expected = (admitted.websocket && !over_http1).then(|| upgrade::begin_for_http2(&mut parts.headers));
 
     keep_proofs(passage, &mut parts.headers);
     let standby = Standby::of(admitted, route, who.as_deref(), &parts);
@@ -215,8 +215,7 @@ async fn application(
     {
         return Err(refusal);
     }
-    response_in::receive(&mut head.headers, who.is_some(), |name| site.sessions.is_ours(name));
-    head.extensions.clear();
+    response_in::receive_head(&mut head, over_http1, who.is_some(), |name| site.sessions.is_ours(name));
     let is_tunnel = head.status == StatusCode::SWITCHING_PROTOCOLS;
     // Over HTTP/2 a success opens the tunnel (RFC 8441, section 5), also when the upstream has opened none.
     if is_tunnel || (expected.is_some() && head.status.is_success()) {

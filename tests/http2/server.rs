@@ -166,6 +166,7 @@ impl Server {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 stream.send_reset(if path == "/cut" { Reason::INTERNAL_ERROR } else { Reason::NO_ERROR });
             }
+            "/204" | "/304" => content(respond, &path[1..])?,
             "/hints" => hints(respond).await?,
             "/hang" => {
                 let reason = std::future::poll_fn(|context| respond.poll_reset(context)).await?;
@@ -222,6 +223,12 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// Content where there can be none.
+fn content(mut respond: SendResponse<Bytes>, status: &str) -> Result<(), h2::Error> {
+    let response = Response::builder().status(status).header("content-length", "7").body(()).expect("an answer");
+    respond.send_response(response, false)?.send_data(Bytes::from_static(b"content"), true)
 }
 
 /// Two interim answers (RFC 9110, section 15.2), then the one that was asked for.

@@ -347,6 +347,23 @@ fn too_large_a_body_is_refused_over_http2_upstreams_too() {
     });
 }
 
+/// Content where there can be none would break the stream of whoever speaks HTTP/2.
+#[test]
+fn a_status_without_content_has_none() {
+    let upstream = Server::start();
+    let gateway = h2c().raw(&upstream.table()).route("/*", "\"everyone\"", "app").start();
+    run(async {
+        let client = Client::connect(gateway.url()).await;
+        for status in [204, 304] {
+            let answer = client.get(&format!("/{status}")).await.unwrap();
+            assert_eq!((answer.status.as_u16(), answer.text().as_str()), (status, ""));
+            assert_eq!(gateway.get(&format!("/{status}")).send().status, status);
+        }
+        assert_eq!(client.get("/after").await.unwrap().status, 200);
+    });
+    assert_eq!(upstream.connections(), 1);
+}
+
 #[test]
 fn ranges_head_and_events_pass_as_they_are() {
     let upstream = Upstream::start();

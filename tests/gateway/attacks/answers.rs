@@ -184,6 +184,15 @@ fn a_status_says_no_more_than_it_means() {
         let empty = ask(method, "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n");
         assert_eq!((empty.status, empty.header("content-length")), (204, None), "{method}");
     }
+    // It has to say what it asks for.
+    let other = ask(
+        "GET",
+        "HTTP/1.1 426 Upgrade Required\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n",
+    );
+    assert_eq!((other.status, other.header("upgrade")), (426, Some("websocket")));
+    let h2c =
+        ask("GET", "HTTP/1.1 426 Upgrade Required\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!((h2c.status, h2c.header("upgrade")), (426, None));
     let odd = ask("GET", "HTTP/1.1 600 Odd\r\nContent-Length: 2\r\n\r\nok");
     assert_eq!((odd.head.first_line.trim_end(), odd.text().as_str()), ("HTTP/1.1 600", "ok"));
 }
