@@ -23,8 +23,10 @@ use crate::base::clock;
 const MAX_STREAMS: usize = 512;
 /// What an upstream may send on one stream before the visitor has taken any of it: what one slow visitor can make us hold.
 const STREAM_WINDOW: u32 = 256 * 1024;
-/// What it may send on all streams together. Room for every stream, so that slow visitors never hold up the others.
-const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 512;
+/// What it may send on all streams together. More than all streams have room for, so that slow visitors never hold up the others, and
+/// neither do the small pieces that wait for them: h2 ends a connection on which pieces wait that are together half of this short of 256
+/// bytes each. An application that streams events in small pieces to some visitors who are slow comes to that.
+const CONNECTION_WINDOW: u32 = 1 << 30;
 /// What is held of a request's body that the upstream does not take yet.
 const SEND_BUFFER: usize = 128 * 1024;
 /// Bytes of an answer's headers; as much as over HTTP/1.1.

@@ -159,6 +159,7 @@ impl Server {
         match path.as_str() {
             "/refused-once" if earlier == 0 => respond.send_reset(Reason::REFUSED_STREAM),
             "/refused" => respond.send_reset(Reason::REFUSED_STREAM),
+            "/crumbs" => crumbs(respond)?,
             "/broken" => respond.send_reset(Reason::INTERNAL_ERROR),
             "/cut" | "/cut-quietly" => {
                 let mut stream = respond.send_response(ok(), false)?;
@@ -186,12 +187,7 @@ impl Server {
                 let user =
                     request.headers().get("x-who").or_else(|| request.headers().get("x-forwarded-user")).cloned();
                 let (target, mut body) = (request.uri().to_string(), request.into_body());
-                let mut text = Vec::new();
-                while let Some(part) = body.data().await {
-                    let part = part?;
-                    body.flow_control().release_capacity(part.len())?;
-                    text.extend_from_slice(&part);
-                }
+                let text = whole(&mut body).await?;
                 let trailers = body.trailers().await?;
                 if path == "/slow" {
                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -223,6 +219,24 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// All of a body.
+async fn whole(body: &mut RecvStream) -> Result<Vec<u8>, h2::Error> {
+    let mut whole = Vec::new();
+    while let Some(part) = body.data().await {
+        let part = part?;
+        body.flow_control().release_capacity(part.len())?;
+        whole.extend_from_slice(&part);
+    }
+    Ok(whole)
+}
+
+/// An answer in very many small pieces, as long as a stream's window.
+fn crumbs(mut respond: SendResponse<Bytes>) -> Result<(), h2::Error> {
+    let mut stream = respond.send_response(Response::new(()), false)?;
+    (0..20_000).try_for_each(|_| stream.send_data(Bytes::from_static(b"twelve bytes"), false))?;
+    stream.send_data(Bytes::new(), true)
 }
 
 /// Content where there can be none.

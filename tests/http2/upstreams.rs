@@ -268,6 +268,36 @@ fn slow_visitors_do_not_hold_up_the_others_on_a_shared_connection() {
     assert_eq!(server.connections(), 1);
 }
 
+/// However small the pieces are that wait for somebody: what came for others over the same connection goes on.
+#[test]
+fn small_pieces_for_slow_visitors_do_not_end_a_shared_connection() {
+    let server = Server::start();
+    let gateway = gateway(&server);
+    run(async {
+        let quick = Client::connect(gateway.url()).await;
+        let mut sender = quick.sender().ready().await.unwrap();
+        let (response, _) =
+            sender.send_request(quick.request(Method::GET, "/endless").body(()).unwrap(), true).unwrap();
+        let mut endless = response.await.unwrap().into_body();
+        assert_eq!(endless.data().await.unwrap().unwrap(), "first");
+        let mut patient = h2::client::Builder::new();
+        patient.initial_window_size(100).initial_connection_window_size(1024 * 1024);
+        let slow = Client::connect_with(gateway.url(), &patient).await;
+        let mut waiting = Vec::new();
+        for _ in 0..16 {
+            let mut sender = slow.sender().ready().await.unwrap();
+            let (response, _) =
+                sender.send_request(slow.request(Method::GET, "/crumbs").body(()).unwrap(), true).unwrap();
+            waiting.push(response.await.unwrap());
+        }
+        let ended = tokio::time::timeout(Duration::from_secs(4), endless.data()).await;
+        assert!(ended.is_err(), "it ended: {ended:?}");
+        assert_eq!(quick.get("/after").await.unwrap().status, 200);
+        drop(waiting);
+    });
+    assert_eq!(server.connections(), 1);
+}
+
 #[test]
 fn trailers_pass_for_grpc_alone_and_never_with_what_only_headers_say() {
     let server = Server::start();
