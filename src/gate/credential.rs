@@ -174,7 +174,8 @@ impl Recognised {
 
     /// Whether what it has open may stay so: that counts as use, so the idle time does not end it.
     pub(super) fn may_keep_open(&self, site: &Site, now: Timestamp) -> bool {
-        self.session().is_none_or(|session| now < site.last_moment(session)) && !self.is_ended(site)
+        let stays = |session: &Session| now < site.last_moment(session) && !site.refreshes.is_refused(session);
+        self.session().is_none_or(stays) && !self.is_ended(site)
     }
 
     /// Whether it was ended before its time.

@@ -3,7 +3,8 @@
 //!
 //! 1. A session is watched from its first leash until a look finds none left, so an ordinary request costs a flag and two counts.
 //! 2. Once a second all watched sessions are looked at, and sooner when marks on ended sessions came ([`Ties::look`]).
-//! 3. What is open counts as use, so the idle time ends nothing here; an end before its time, the lifetime and `max_age` do.
+//! 3. What is open counts as use, so the idle time ends nothing here; an end before its time, the provider's word at a refresh, the
+//!    lifetime and `max_age` do.
 
 use std::cell::RefCell;
 use std::rc::Rc;

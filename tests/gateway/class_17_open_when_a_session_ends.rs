@@ -5,6 +5,8 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use portcullis::demo::provider::Misbehaviour;
+
 use crate::scene::{SESSION, Scene, session_value};
 use crate::support::answer::Answer;
 use crate::support::browser::Browser;
@@ -75,6 +77,29 @@ fn a_websocket_is_closed_when_its_session_ends_and_others_stay() {
     assert_eq!(his.ask("still there?").expect("his is open"), "still there?");
     // The upstream has learnt of it as well.
     assert!(comes_true(|| scene.upstream.open_connections() <= 2), "{}", scene.upstream.open_connections());
+}
+
+/// The provider's word at a refresh is an end like any other.
+#[test]
+fn a_websocket_is_closed_when_the_provider_refuses_to_refresh_its_session() {
+    let scene = crate::refresh_scene::scene(8, |config| config.session_line("refresh_ahead = \"4s\""));
+    scene.upstream.on("/ws", Answer::websocket());
+    let (mut alice, bob) = (scene.signed_in("alice"), scene.signed_in("bob"));
+    let (mut hers, mut his) = (websocket(&scene, &alice), websocket(&scene, &bob));
+    crate::refresh_scene::seconds(5);
+    assert_eq!(alice.peek(&scene.at("/x")).status, 200);
+    assert!(scene.gateway.logs_come_to_hold(crate::refresh_scene::REFRESHED), "{}", scene.gateway.logs());
+    assert_eq!(hers.ask("still there?").expect("a refresh closes nothing"), "still there?");
+    let refusal = Misbehaviour::TokenRefused { error: "invalid_grant".to_owned(), description: String::new() };
+    scene.provider.control().always(refusal);
+    crate::refresh_scene::seconds(5);
+    assert!(comes_true(|| alice.peek(&scene.at("/x")).status != 200), "{}", scene.gateway.logs());
+    let begun = now();
+    while hers.ask("still there?").is_ok() {
+        assert!(begun.elapsed() < SOON, "it is still open after {:?}", begun.elapsed());
+        pause(Duration::from_millis(50));
+    }
+    assert_eq!(his.ask("still there?").expect("his is open"), "still there?");
 }
 
 #[test]

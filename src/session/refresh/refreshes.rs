@@ -237,6 +237,13 @@ impl Refreshes {
         }
     }
 
+    /// Whether the provider refused to refresh `session` or a newer text of it, and nobody has shown one since that it did not refuse.
+    pub fn is_refused(&self, session: &Session) -> bool {
+        self.tracks.get(&session.id).is_some_and(|track| {
+            track.newest.is_none() && track.refused.is_some_and(|refused| session.version <= refused)
+        })
+    }
+
     /// Where `session`, the newest text that is known here, is kept.
     pub fn home(&self, session: &Session) -> Home {
         self.tracks.get(&session.id).map_or(Home::Browser, |track| track.home(session))

@@ -185,6 +185,18 @@ fn a_store_that_gives_no_answer_makes_no_pause_longer() {
 }
 
 #[test]
+fn what_older_texts_opened_is_over_too_when_the_newest_is_refused() {
+    let (refreshes, first) = (refreshes(), text(0, 0));
+    assert!(!refreshes.is_refused(&first));
+    board(&refreshes, &first, 80).landed(text(1, 80), Home::Browser);
+    let second = text(1, 80);
+    assert!(!refreshes.is_refused(&first) && !refreshes.is_refused(&second));
+    board(&refreshes, &second, 180).refused();
+    assert!(refreshes.is_refused(&first) && refreshes.is_refused(&second));
+    assert!(!refreshes.is_refused(&text(2, 180)), "another gateway was faster, and the browser has what it got");
+}
+
+#[test]
 fn what_came_is_kept_while_the_store_gives_no_answer() {
     let (refreshes, first) = (refreshes(), text(0, 0));
     board(&refreshes, &first, 80).failed(at(80), Some(granted()));
