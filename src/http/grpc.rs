@@ -52,6 +52,7 @@ pub const fn status_of(status: StatusCode) -> (u16, &'static str) {
         413 | 431 => (8, "The call is too large."),
         400 | 417 => (13, "The call can't be read."),
         429 | 502 | 503 => (14, "The application can't be reached right now."),
+        408 => (4, "The call took too long."),
         504 => (4, "The application took too long."),
         500 => (13, "Something went wrong."),
         _ => (2, "The call was refused."),
@@ -99,6 +100,6 @@ mod tests {
     #[test]
     fn refusals_have_the_statuses_that_callers_act_on() {
         let code = |status: u16| status_of(StatusCode::from_u16(status).unwrap()).0;
-        assert_eq!([401, 302, 403, 404, 503, 502].map(code), [16, 16, 7, 12, 14, 14]);
+        assert_eq!([401, 302, 403, 404, 503, 502, 504, 408].map(code), [16, 16, 7, 12, 14, 14, 4, 4]);
     }
 }
