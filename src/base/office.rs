@@ -11,7 +11,7 @@ use tokio::sync::watch;
 pub struct Office {
     runtime: Handle,
     /// How many tasks are under way that are seen to their ends.
-    errands: Arc<watch::Sender<usize>>,
+    begun: Arc<watch::Sender<usize>>,
 }
 
 /// The task ended without a result: it panicked, or the process is stopping.
@@ -20,20 +20,20 @@ pub struct Office {
 pub struct Dropped;
 
 /// One task that is seen to its end, however it ends.
-struct Errand {
-    errands: Arc<watch::Sender<usize>>,
+struct Begun {
+    begun: Arc<watch::Sender<usize>>,
 }
 
-impl Drop for Errand {
+impl Drop for Begun {
     fn drop(&mut self) {
-        self.errands.send_modify(|count| *count = count.saturating_sub(1));
+        self.begun.send_modify(|count| *count = count.saturating_sub(1));
     }
 }
 
 impl Office {
     /// An office that works on `runtime`.
     pub fn new(runtime: Handle) -> Self {
-        Self { runtime, errands: Arc::new(watch::Sender::new(0)) }
+        Self { runtime, begun: Arc::new(watch::Sender::new(0)) }
     }
 
     /// Runs `task` in the back office. The task goes on to its end even when the caller stops waiting, so that a
@@ -52,11 +52,11 @@ impl Office {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.errands.send_modify(|count| *count += 1);
-        let errand = Errand { errands: Arc::clone(&self.errands) };
+        self.begun.send_modify(|count| *count += 1);
+        let until_done = Begun { begun: Arc::clone(&self.begun) };
         drop(self.runtime.spawn(async move {
             task.await;
-            drop(errand);
+            drop(until_done);
         }));
     }
 
@@ -71,7 +71,7 @@ impl Office {
     /// Waits until nothing that was [started](Self::start) is under way.
     pub async fn is_done(&self) {
         // The sender lives as long as this office, so there always is an answer.
-        drop(self.errands.subscribe().wait_for(|count| *count == 0).await);
+        drop(self.begun.subscribe().wait_for(|count| *count == 0).await);
     }
 }
 

@@ -74,9 +74,9 @@ pub struct Running {
     readiness: Readiness,
     signals: Signals,
     workers: Vec<JoinHandle<io::Result<()>>>,
-    office: Runtime,
+    runtime: Runtime,
     /// Our way to it: what it has begun is seen to its end.
-    desk: Office,
+    office: Office,
     stored: Option<StoredSessions>,
     drain: Duration,
     _unix_paths: Vec<UnixPath>,
@@ -95,23 +95,23 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let count = settings.workers.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     // Before there are other threads: sockets that were handed over are told of in the environment.
     let opened = sockets::open(&settings.listen, tls.as_ref(), count)?;
-    let office = tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(OFFICE_THREADS)
         .thread_name("office")
         .enable_all()
         .build()?;
-    let desk = Office::new(office.handle().clone());
-    let plan = Arc::new(plan::assemble(settings, &desk)?);
+    let office = Office::new(runtime.handle().clone());
+    let plan = Arc::new(plan::assemble(settings, &office)?);
     let stored = plan.site.stored.clone();
     let access = AccessLog::start(shape(settings.log.format))?;
     if let Some(tls) = tls {
-        drop(office.spawn(TlsServer::keep_fresh(Arc::downgrade(&tls))));
+        drop(runtime.spawn(TlsServer::keep_fresh(Arc::downgrade(&tls))));
     }
     let readiness = Readiness::default();
     if let Some(ListenAddress::Tcp(address)) = &settings.listen.admin {
         let listener = admin::listen(*address)?;
-        let _entered = office.enter();
-        drop(office.spawn(admin::serve(tokio::net::TcpListener::from_std(listener)?, readiness.clone())));
+        let _entered = runtime.enter();
+        drop(runtime.spawn(admin::serve(tokio::net::TcpListener::from_std(listener)?, readiness.clone())));
     }
     let (stop, stopped) = watch::channel(false);
     let limits = &settings.limits;
@@ -139,7 +139,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         workers.push(std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || worker.run())?);
     }
     let signals = {
-        let _entered = office.enter();
+        let _entered = runtime.enter();
         Signals::listen()?
     };
     readiness.set(true);
@@ -150,8 +150,8 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         readiness,
         signals,
         workers,
+        runtime,
         office,
-        desk,
         stored,
         drain: settings.drain,
         _unix_paths: opened.unix_paths,
@@ -192,7 +192,7 @@ impl Running {
     /// # Errors
     /// When signals can't be listened for, or a worker ended with an error.
     pub fn serve_until_signal(mut self) -> io::Result<()> {
-        self.office.block_on(self.signals.asked());
+        self.runtime.block_on(self.signals.asked());
         tracing::info!("asked to stop; no new connections, those under way may finish");
         self.stop()
     }
@@ -215,19 +215,19 @@ impl Running {
             }
         }
         let left = self.drain.saturating_sub(asked.elapsed());
-        let (desk, stored) = (self.desk, self.stored);
-        let errands = async {
-            desk.is_done().await;
+        let (office, stored) = (self.office, self.stored);
+        let rest = async {
+            office.is_done().await;
             if let Some(stored) = &stored {
                 all_told(stored).await;
             }
         };
-        if self.office.block_on(async { tokio::time::timeout(left, errands).await }).is_err() {
+        if self.runtime.block_on(async { tokio::time::timeout(left, rest).await }).is_err() {
             tracing::warn!(
                 "the time to drain is over; a refresh, or something that the provider or the session store is told, was cut"
             );
         }
-        self.office.shutdown_background();
+        self.runtime.shutdown_background();
         result
     }
 }

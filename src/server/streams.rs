@@ -283,6 +283,17 @@ mod tests {
         assert!(!streams.is_flooded());
     }
 
+    /// A request with a task that holds it until the task is ended.
+    fn begin(streams: &Rc<Streams>) -> Rc<OpenStream> {
+        let stream = Rc::new(streams.enter());
+        let held = Rc::clone(&stream);
+        Tasks(Rc::clone(streams)).execute(async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        });
+        stream
+    }
+
     #[tokio::test(flavor = "current_thread")]
     async fn an_answer_of_which_nothing_is_taken_ends_and_no_other_does() {
         let registry = Registry::new(Patience { request: None, ..PATIENCE });
@@ -293,15 +304,7 @@ mod tests {
             streams.end_late();
         };
         let local = tokio::task::LocalSet::new();
-        let begin = || {
-            let stream = Rc::new(streams.enter());
-            let held = Rc::clone(&stream);
-            Tasks(Rc::clone(&streams)).execute(async move {
-                let _held = held;
-                std::future::pending::<()>().await;
-            });
-            stream
-        };
+        let begin = || begin(&streams);
         let (stuck, moving, quiet) = {
             let _entered = local.enter();
             (begin(), begin(), begin())
@@ -335,15 +338,7 @@ mod tests {
         }
         assert_eq!(command(&entry), Command::Serve);
         let local = tokio::task::LocalSet::new();
-        let begin = || {
-            let stream = Rc::new(streams.enter());
-            let held = Rc::clone(&stream);
-            Tasks(Rc::clone(&streams)).execute(async move {
-                let _held = held;
-                std::future::pending::<()>().await;
-            });
-            stream
-        };
+        let begin = || begin(&streams);
         let entered = local.enter();
         let old = begin();
         registry.sweep();
