@@ -39,7 +39,7 @@ pub(super) const KEYS: [&str; 18] = [
 const EJECT_AFTER: u32 = 3;
 
 /// Unused connections that are kept, when the config doesn't say.
-const MAX_IDLE: u32 = 256;
+const MAX_IDLE: u32 = 1_024;
 
 /// What `url` says of an application that another proxy reaches, which asks us.
 const ELSEWHERE: &str = "none";
