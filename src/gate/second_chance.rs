@@ -1,15 +1,19 @@
-//! What a worker keeps at hand of what cost it something to find out, within bounds: a second-chance cache.
+//! What a worker keeps at hand of what cost it something to find out, within bounds: a second-chance cache with a short queue for
+//! newcomers (as 2Q and S3-FIFO have).
 //!
 //! 1. Entries stand in a queue in the order they came. When there is no room, the first one goes, but for those that were found since they
 //!    were last looked at: these are sent to the end of the queue once more. So finding one costs a mark, and nothing is moved.
-//! 2. What is forgotten is found no more from then on, and given back a little at a time: a million entries are never dropped in one go
+//! 2. When everything is taken, a newcomer has to be found once more while it stands among the latest few, or to come again soon after it
+//!    went, before another one makes room for it. So those who come once only push nobody out who comes often, and the memory of one is
+//!    used for the next while it is still in the processor's cache, which is a quarter of what opening a session anew costs.
+//! 3. What is forgotten is found no more from then on, and given back a little at a time: a million entries are never dropped in one go
 //!    while requests wait.
-//! 3. Only what was opened or verified here is put in. So no visitor chooses what keys there are, and the hash need not withstand one.
+//! 4. Only what was opened or verified here is put in. So no visitor chooses what keys there are, and the hash need not withstand one.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap, IntoIter};
-use std::hash::Hash;
+use std::hash::{BuildHasher as _, Hash};
 
 use foldhash::fast::RandomState;
 
@@ -18,16 +22,56 @@ use foldhash::fast::RandomState;
 const CHANCES: usize = 8;
 /// How many forgotten entries are given back for each that is put in.
 const GIVEN_BACK: usize = 2;
+/// How many newcomers there are at the most when everything is taken. A session takes some 3 KiB, so this many of them stay in a core's
+/// own cache, and yet all that one page asks for at once is asked within the time of so many.
+const NEWCOMERS: usize = 128;
+/// One in so many places is a newcomer's, where there are few.
+const NEWCOMERS_SHARE: usize = 8;
 
 /// Entries, no more than there is room for.
 #[derive(Debug)]
 pub(super) struct SecondChance<K, V> {
     capacity: usize,
     entries: HashMap<K, Kept<V>, RandomState>,
-    /// The keys of all entries, each once; the first is the next that goes.
+    /// The keys of the latest entries, each once, in the order they came.
+    newcomers: VecDeque<K>,
+    /// The keys of all other entries, each once; the first is the next that goes.
     queue: VecDeque<K>,
+    gone: Gone,
     /// What was forgotten and not given back yet.
     forgotten: Vec<IntoIter<K, Kept<V>>>,
+}
+
+/// Which newcomers went not long ago: a few bits of the hash of each, where later ones take the place of earlier ones. It may take one
+/// for another, which then only stays a little longer than it should.
+#[derive(Debug, Default)]
+struct Gone(Box<[u32]>);
+
+impl Gone {
+    /// Notes the one with this hash down. `room` is how many are remembered at the most.
+    fn note(&mut self, hash: u64, room: usize) {
+        if self.0.is_empty() {
+            self.0 = vec![0; room].into();
+        }
+        let (place, mark) = self.place(hash);
+        if let Some(slot) = self.0.get_mut(place) {
+            *slot = mark;
+        }
+    }
+
+    /// Whether the one with this hash is remembered; it is not any more then.
+    fn take(&mut self, hash: u64) -> bool {
+        let (place, mark) = self.place(hash);
+        self.0.get_mut(place).is_some_and(|slot| *slot == mark && std::mem::take(slot) == mark)
+    }
+
+    fn place(&self, hash: u64) -> (usize, u32) {
+        let [a, b, c, d, mark @ ..] = hash.to_be_bytes();
+        let high = u64::from(u32::from_be_bytes([a, b, c, d]));
+        let place = (high * self.0.len() as u64) >> 32;
+        // No mark is that of an empty place.
+        (usize::try_from(place).unwrap_or_default(), u32::from_be_bytes(mark) | 1)
+    }
 }
 
 #[derive(Debug)]
@@ -40,7 +84,14 @@ struct Kept<V> {
 impl<K: Copy + Eq + Hash, V> SecondChance<K, V> {
     /// Room for so many entries, one at the least.
     pub(super) fn new(capacity: usize) -> Self {
-        Self { capacity: capacity.max(1), entries: HashMap::default(), queue: VecDeque::new(), forgotten: Vec::new() }
+        Self {
+            capacity: capacity.max(1),
+            entries: HashMap::default(),
+            newcomers: VecDeque::new(),
+            queue: VecDeque::new(),
+            gone: Gone::default(),
+            forgotten: Vec::new(),
+        }
     }
 
     /// What `read` finds in the entry of `key`.
@@ -64,18 +115,41 @@ impl<K: Copy + Eq + Hash, V> SecondChance<K, V> {
             }
             Entry::Vacant(entry) => {
                 entry.insert(kept);
-                self.queue.push_back(key);
-                if self.entries.len() > self.capacity {
-                    self.make_room();
-                }
+                self.admit(key);
             }
         }
     }
 
     /// Forgets everything.
     pub(super) fn forget(&mut self) {
+        self.newcomers.clear();
         self.queue.clear();
+        self.gone = Gone::default();
         self.forgotten.push(std::mem::take(&mut self.entries).into_iter());
+    }
+
+    /// Gives a new entry its place in a queue, and makes room for it.
+    fn admit(&mut self, key: K) {
+        if self.gone.take(self.entries.hasher().hash_one(key)) {
+            self.queue.push_back(key);
+        } else {
+            self.newcomers.push_back(key);
+        }
+        let is_full = self.entries.len() > self.capacity;
+        if self.newcomers.len() > NEWCOMERS.min(self.capacity / NEWCOMERS_SHARE).max(1)
+            && let Some(first) = self.newcomers.pop_front()
+        {
+            let was_found = self.entries.get(&first).is_some_and(|kept| kept.found.get());
+            if is_full && !was_found {
+                self.entries.remove(&first);
+                self.gone.note(self.entries.hasher().hash_one(first), self.capacity);
+                return;
+            }
+            self.queue.push_back(first);
+        }
+        if is_full {
+            self.make_room();
+        }
     }
 
     fn make_room(&mut self) {
@@ -117,9 +191,10 @@ mod tests {
         for number in 1..100 {
             entries.insert(number, number);
             assert_eq!(find(&entries, 0), Some(0), "after {number}");
-            assert!(entries.entries.len() <= 8 && entries.queue.len() == entries.entries.len(), "after {number}");
+            assert!(entries.entries.len() <= 8, "after {number}");
+            assert_eq!(entries.newcomers.len() + entries.queue.len(), entries.entries.len(), "after {number}");
         }
-        assert_eq!(find(&entries, 1), None);
+        assert_eq!(find(&entries, 50), None);
         assert_eq!(entries.find(&99, |_| None::<i32>), None, "its reader made nothing of it");
     }
 
@@ -153,10 +228,57 @@ mod tests {
     }
 
     #[test]
+    fn those_who_come_once_push_nobody_out() {
+        let mut entries = SecondChance::new(1_000);
+        // Nobody was found yet, and still they stay: there was room when they came.
+        (0..1_000).for_each(|number| entries.insert(number, number));
+        (1_000..50_000).for_each(|number| entries.insert(number, number));
+        assert!((0..1_000 - NEWCOMERS).all(|number| find(&entries, number).is_some()));
+        assert_eq!(entries.entries.len(), 1_000);
+        let latest = (0..50_000).rev().take_while(|number| find(&entries, *number).is_some()).count();
+        assert_eq!(latest, 1_000 / NEWCOMERS_SHARE, "the latest are at hand");
+    }
+
+    #[test]
+    fn a_newcomer_stays_that_is_found_or_comes_again() {
+        let mut entries = SecondChance::new(1_000);
+        (0..2_000).for_each(|number| entries.insert(number, number));
+        entries.insert(5_000, 5_000);
+        assert!(find(&entries, 5_000).is_some());
+        let again = 6_000..6_050;
+        let found =
+            |entries: &SecondChance<usize, usize>| again.clone().filter(|key| find(entries, *key).is_some()).count();
+        again.clone().for_each(|number| entries.insert(number, number));
+        (10_000..10_200).for_each(|number| entries.insert(number, number));
+        assert!(find(&entries, 5_000).is_some(), "it was found in time");
+        assert_eq!(found(&entries), 0, "they were not");
+        again.clone().for_each(|number| entries.insert(number, number));
+        (10_200..10_800).for_each(|number| entries.insert(number, number));
+        // Of one in ten or so, what was remembered has made room for a later one.
+        assert!(found(&entries) > 25, "they came again: {}", found(&entries));
+        assert_eq!(entries.entries.len(), 1_000);
+        entries.forget();
+        entries.insert(10_100, 0);
+        assert_eq!(entries.newcomers.len(), 1, "nobody remembers who went before");
+    }
+
+    #[test]
+    fn the_smallest_ones_keep_the_latest() {
+        for capacity in 0..20 {
+            let mut entries = SecondChance::new(capacity);
+            for number in 0..100 {
+                entries.insert(number, number);
+                assert!(find(&entries, number).is_some(), "{number} of {capacity}");
+                assert!(entries.entries.len() <= capacity.max(1), "{number} of {capacity}");
+            }
+        }
+    }
+
+    #[test]
     fn an_entry_takes_the_place_of_that_of_its_key() {
         let mut entries = SecondChance::new(2);
         (0..10).for_each(|value| entries.insert(7, value));
-        assert_eq!((find(&entries, 7), entries.queue.len()), (Some(9), 1));
+        assert_eq!((find(&entries, 7), entries.newcomers.len() + entries.queue.len()), (Some(9), 1));
     }
 
     #[test]
