@@ -66,7 +66,7 @@ impl Upstream {
     ///
     /// # Errors
     /// When there is no head of an answer, and why.
-    pub async fn send(&self, request: Box<Request<RequestBody>>, added: Added<'_>) -> Result<Exchange, UpstreamFault> {
+    pub async fn send(&self, request: Box<Request<RequestBody>>, added: &Added<'_>) -> Result<Exchange, UpstreamFault> {
         let first = self.pick(None);
         let failure = match self.attempt(first, request, added).await {
             Ok(exchange) => return Ok(exchange),
@@ -85,7 +85,7 @@ impl Upstream {
         &self,
         index: usize,
         mut request: Box<Request<RequestBody>>,
-        added: Added<'_>,
+        added: &Added<'_>,
     ) -> Result<Exchange, Failure> {
         let Some(place) = self.places.get(index) else { return Err(Failure::of(UpstreamFault::NoAddress)) };
         if let Some(host) = &place.own_host {
@@ -213,7 +213,7 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn nothing_sent_is_tried_once_more_and_both_are_to_blame() {
         let upstream = upstream(3, Balance::RoundRobin);
-        let fault = upstream.send(Box::new(Request::new(RequestBody::empty())), Added::default()).await.unwrap_err();
+        let fault = upstream.send(Box::new(Request::new(RequestBody::empty())), &Added::default()).await.unwrap_err();
         assert!(matches!(fault, UpstreamFault::Unreachable { .. }), "{fault}");
         let blamed: Vec<bool> = upstream.places.iter().map(|place| !place.health.is_in()).collect();
         assert_eq!(blamed, [true, true, false], "two addresses were tried, not three");

@@ -120,7 +120,7 @@ impl Address {
     pub async fn send(
         &self,
         request: Box<Request<RequestBody>>,
-        added: Added<'_>,
+        added: &Added<'_>,
     ) -> Result<(Response<()>, Lease<RequestBody>), Failure> {
         let limit = self.limit(&request);
         let is_call = request.body().passes_trailers();
@@ -153,7 +153,7 @@ impl Address {
     async fn exchange(
         &self,
         mut request: Box<Request<RequestBody>>,
-        added: Added<'_>,
+        added: &Added<'_>,
         watch: Option<&Watch>,
     ) -> Result<(Response<()>, Lease<RequestBody>), Failure> {
         let lent = if request.headers().contains_key(UPGRADE) {

@@ -198,7 +198,7 @@ async fn application(
     );
 
     let upload = request.body().watch();
-    let answered = upstream.send(request, added).await;
+    let answered = upstream.send(request, &added).await;
     record.upstream_answered();
     let Exchange { answer, lease, under_way } =
         answered.map_err(|fault| upstream_fault(site, admitted, &fault, is_safe))?;

@@ -84,8 +84,18 @@ where
 {
     /// HTTP/1.1.
     Alone(Box<Connection>),
-    /// HTTP/2, with the body of the answer once its head is there.
-    Shared(Place<B>, Option<Incoming>),
+    /// HTTP/2. On the heap, or every exchange over HTTP/1.1 would keep room for it at each step of its way.
+    Shared(Box<SharedStream<B>>),
+}
+
+/// One stream of a shared connection.
+struct SharedStream<B: Body + 'static>
+where
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    place: Place<B>,
+    /// The body of the answer once its head is there.
+    answer: Option<Incoming>,
 }
 
 /// Why an exchange broke off.
@@ -216,7 +226,7 @@ where
         };
         let place = connection.enter().ok_or_else(|| self.closed_at_once())?;
         self.shared.borrow_mut().push(connection);
-        Ok(Lease { way: Way::Shared(place, None), home: Rc::downgrade(self), served: 0 })
+        Ok(self.multiplexed(place, 0))
     }
 
     /// Another connection in place of one that did not take a request: never the same one.
@@ -226,8 +236,8 @@ where
     pub async fn replace(self: &Rc<Self>, spent: Lease<B>) -> Result<Lease<B>, PoolError> {
         match &spent.way {
             Way::Alone(_) => self.connect().await,
-            Way::Shared(place, _) => {
-                place.retire();
+            Way::Shared(stream) => {
+                stream.place.retire();
                 drop(spent);
                 self.lend().await
             }
@@ -247,6 +257,11 @@ where
         self.alone(Box::new(Connection::new(stream)), 0)
     }
 
+    fn multiplexed(self: &Rc<Self>, place: Place<B>, served: u32) -> Lease<B> {
+        let stream = SharedStream { place, answer: None };
+        Lease { way: Way::Shared(Box::new(stream)), home: Rc::downgrade(self), served }
+    }
+
     fn alone(self: &Rc<Self>, connection: Box<Connection>, served: u32) -> Lease<B> {
         Lease { way: Way::Alone(connection), home: Rc::downgrade(self), served }
     }
@@ -256,7 +271,7 @@ where
         if self.speaks_http2.get() != Some(false)
             && let Some(place) = self.take_place()
         {
-            return Some(Lease { way: Way::Shared(place, None), home: Rc::downgrade(self), served: 1 });
+            return Some(self.multiplexed(place, 1));
         }
         self.take_idle()
     }
@@ -319,7 +334,7 @@ where
     ///
     /// # Errors
     /// When there is no answer; with the request itself when none of it was written.
-    pub async fn send(&mut self, mut request: Box<Request<B>>, added: Added<'_>) -> Result<Response<()>, NoAnswer<B>> {
+    pub async fn send(&mut self, mut request: Box<Request<B>>, added: &Added<'_>) -> Result<Response<()>, NoAnswer<B>> {
         if self.is_http2() {
             added.set(request.headers_mut());
         }
@@ -328,10 +343,10 @@ where
                 let http1::NoAnswer { fault, unsent } = none;
                 NoAnswer { fault: Fault::Http1(fault), unsent }
             }),
-            Way::Shared(place, answer) => match Box::pin(place.sender().try_send_request(*request)).await {
+            Way::Shared(stream) => match Box::pin(stream.place.sender().try_send_request(*request)).await {
                 Ok(response) => {
                     let (head, incoming) = response.into_parts();
-                    *answer = Some(incoming);
+                    stream.answer = Some(incoming);
                     Ok(Response::from_parts(head, ()))
                 }
                 Err(mut none) => {
@@ -352,11 +367,13 @@ where
     pub fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         match &mut self.way {
             Way::Alone(connection) => connection.poll_frame(context).map_err(Fault::Http1),
-            Way::Shared(_, Some(incoming)) => match ready!(Pin::new(&mut *incoming).poll_frame(context)) {
-                None if !incoming.is_end_stream() => Poll::Ready(Some(Err(Fault::CutShort))),
-                frame => Poll::Ready(frame.map(|frame| frame.map_err(Fault::Http2))),
-            },
-            Way::Shared(_, None) => Poll::Ready(None),
+            Way::Shared(stream) => {
+                let Some(incoming) = &mut stream.answer else { return Poll::Ready(None) };
+                match ready!(Pin::new(&mut *incoming).poll_frame(context)) {
+                    None if !incoming.is_end_stream() => Poll::Ready(Some(Err(Fault::CutShort))),
+                    frame => Poll::Ready(frame.map(|frame| frame.map_err(Fault::Http2))),
+                }
+            }
         }
     }
 
@@ -364,7 +381,7 @@ where
     pub fn is_over(&self) -> bool {
         match &self.way {
             Way::Alone(connection) => connection.is_over(),
-            Way::Shared(_, incoming) => incoming.as_ref().is_none_or(Body::is_end_stream),
+            Way::Shared(stream) => stream.answer.as_ref().is_none_or(Body::is_end_stream),
         }
     }
 
@@ -372,7 +389,7 @@ where
     pub fn size_hint(&self) -> SizeHint {
         match &self.way {
             Way::Alone(connection) => connection.size_hint(),
-            Way::Shared(_, incoming) => incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint),
+            Way::Shared(stream) => stream.answer.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint),
         }
     }
 

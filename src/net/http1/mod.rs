@@ -39,8 +39,6 @@ use super::stream::Stream;
 const READ: usize = 8 * 1024;
 /// Bytes that are read at once when an upstream sends more than it was asked for at once.
 const MAX_READ: usize = 128 * 1024;
-/// Room that is kept for the next request's head.
-const KEPT_ROOM: usize = 16 * 1024;
 /// Heads of informational answers before the final one (RFC 9110, section 15.2).
 const MAX_INFORMATIONAL: usize = 16;
 
@@ -85,8 +83,6 @@ pub struct Connection {
     keeps_alive: bool,
     /// The task that sends what is left of a request whose answer came early.
     uploading: Option<AbortHandle>,
-    /// Room for the next request's head.
-    room: Vec<u8>,
 }
 
 /// What an exchange and the task of its upload share.
@@ -123,7 +119,6 @@ impl Connection {
             informational: 0,
             keeps_alive: true,
             uploading: None,
-            room: Vec::new(),
         }
     }
 
@@ -131,16 +126,15 @@ impl Connection {
     ///
     /// # Errors
     /// When there is no answer; with the request itself when none of it was written.
-    pub async fn send<B>(&mut self, request: Box<Request<B>>, added: Added<'_>) -> Result<Response<()>, NoAnswer<B>>
+    pub async fn send<B>(&mut self, request: Box<Request<B>>, added: &Added<'_>) -> Result<Response<()>, NoAnswer<B>>
     where
         B: Body<Data = Bytes> + Unpin + 'static,
     {
-        let mut room = std::mem::take(&mut self.room);
-        let Ok(Announced { framing, upgrade }) = request_head::write(&request, added, &mut room) else {
+        let Ok((head, Announced { framing, upgrade })) = request_head::write(&request, added) else {
             return Err(NoAnswer { fault: Fault::Request, unsent: None });
         };
         let asked = Asked { is_head: *request.method() == Method::HEAD, upgrade };
-        let mut upload = Upload::new(room, request, framing);
+        let mut upload = Upload::new(head, request, framing);
         self.wire.upload.set(Sent::OnItsWay);
         self.informational = 0;
         let answered = poll_fn(|context| self.poll_answer(&mut upload, asked, added.hints, context)).await;
@@ -148,9 +142,6 @@ impl Connection {
             Ok(head) => {
                 if self.wire.upload.get() == Sent::OnItsWay {
                     self.upload_further(upload);
-                } else {
-                    self.room = upload.into_room();
-                    self.room.shrink_to(KEPT_ROOM);
                 }
                 Ok(self.begin(head))
             }
@@ -198,13 +189,11 @@ impl Connection {
         self.keeps_alive && self.coding.is_over() && self.buffer.is_empty() && self.wire.upload.get() == Sent::Whole
     }
 
-    /// Gives up the room that an exchange needed beyond the usual.
+    /// Gives up what an exchange needed.
     pub fn rest(&mut self) {
         self.uploading = None;
         self.read = READ;
-        if self.buffer.capacity() > READ {
-            self.buffer = BytesMut::new();
-        }
+        self.buffer = BytesMut::new();
     }
 
     /// Whether a kept connection still waits for a request: it was not closed, and said nothing that nobody asked for.
@@ -307,7 +296,15 @@ impl Connection {
         }
         self.buffer.reserve(self.read);
         let mut stream = self.wire.stream.borrow_mut();
-        let count = ready!(pin!(stream.read_buf(&mut self.buffer)).poll(context))?;
+        let Poll::Ready(read) = pin!(stream.read_buf(&mut self.buffer)).poll(context) else {
+            if self.buffer.is_empty() {
+                // Nobody holds room while there is nothing to read. Whoever reads next, on any connection, gets this again, and finds it in
+                // the processor's cache.
+                self.buffer = BytesMut::new();
+            }
+            return Poll::Pending;
+        };
+        let count = read?;
         if count >= self.read && self.read < MAX_READ {
             self.read *= 2;
         }

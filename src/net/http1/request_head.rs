@@ -24,14 +24,10 @@ pub(super) struct Announced {
     pub(super) upgrade: bool,
 }
 
-/// Writes the head of `request`, and what is `added` to it, to `out`.
+/// The head of `request` and what is `added` to it, and what that says of what follows.
 ///
 /// A `Content-Length` that came along is passed on, and the body is held to it; a body of unknown length is sent in chunks.
-pub(super) fn write<B: Body>(
-    request: &Request<B>,
-    added: Added<'_>,
-    out: &mut Vec<u8>,
-) -> Result<Announced, Contradiction> {
+pub(super) fn write<B: Body>(request: &Request<B>, added: &Added<'_>) -> Result<(Vec<u8>, Announced), Contradiction> {
     let (headers, body) = (request.headers(), request.body());
     let Survey { bytes: visitors, length: announced, upgrade } = survey(headers)?;
     let framing = match (body.size_hint().exact(), announced) {
@@ -40,25 +36,27 @@ pub(super) fn write<B: Body>(
         (Some(exact), None) => Framing::Length(exact),
         (None, None) => Framing::Chunked,
     };
-    out.reserve(REQUEST_LINE + visitors + added.length());
+    let mut out = Vec::with_capacity(REQUEST_LINE + visitors + added.length());
     out.extend_from_slice(request.method().as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(request.uri().path_and_query().map_or("/", |target| target.as_str()).as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     for (name, value) in headers {
         if *name != TRANSFER_ENCODING {
-            write_line(out, name, value);
+            write_line(&mut out, name, value);
         }
     }
-    added.write(out);
+    added.write(&mut out);
     match framing {
         Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         Framing::Length(0) if announced.is_none() && !expects_content(request.method()) => {}
-        Framing::Length(length) if announced.is_none() => write_line(out, &CONTENT_LENGTH, &HeaderValue::from(length)),
+        Framing::Length(length) if announced.is_none() => {
+            write_line(&mut out, &CONTENT_LENGTH, &HeaderValue::from(length));
+        }
         Framing::Length(_) => {}
     }
     out.extend_from_slice(b"\r\n");
-    Ok(Announced { framing, upgrade })
+    Ok((out, Announced { framing, upgrade }))
 }
 
 /// What one pass over the headers finds: looking each of them up would cost more.
@@ -98,8 +96,7 @@ mod tests {
     use super::*;
 
     fn head<B: Body>(request: &Request<B>) -> (String, Framing) {
-        let mut out = Vec::new();
-        let announced = write(request, Added::default(), &mut out).unwrap();
+        let (out, announced) = write(request, &Added::default()).unwrap();
         (String::from_utf8(out).unwrap(), announced.framing)
     }
 
@@ -130,6 +127,6 @@ mod tests {
     #[test]
     fn two_lengths_are_none() {
         let request = Request::post("/").header("content-length", "5").body(Full::new(Bytes::from_static(b"four")));
-        assert!(write(&request.unwrap(), Added::default(), &mut Vec::new()).is_err());
+        assert!(write(&request.unwrap(), &Added::default()).is_err());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 
+use http::HeaderValue;
 use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
@@ -20,7 +21,7 @@ fn get() -> Request<Empty<Bytes>> {
 }
 
 async fn ask(connection: &mut Connection) -> Result<Response<()>, NoAnswer<Empty<Bytes>>> {
-    connection.send(Box::new(get()), Added::default()).await
+    connection.send(Box::new(get()), &Added::default()).await
 }
 
 /// Closes the upstream's end once it has read what was sent: a socket that is closed before that is reset.
@@ -92,6 +93,22 @@ async fn a_closed_connection_gives_the_request_back_unless_some_was_written() {
 }
 
 #[tokio::test]
+async fn what_waits_for_an_answer_holds_neither_headers_nor_room_to_read() {
+    let (mut connection, _upstream) = pair();
+    let value = Bytes::from(vec![b'x'; 64]);
+    let header = HeaderValue::from_maybe_shared(value.clone()).unwrap();
+    let request = Request::get("/").header("x-a", header).body(Empty::<Bytes>::new()).unwrap();
+    assert!(!value.is_unique());
+    {
+        let added = Added::default();
+        let mut exchange = pin!(connection.send(Box::new(request), &added));
+        assert!(exchange.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert!(value.is_unique(), "its headers were given back");
+    }
+    assert_eq!(connection.buffer.capacity(), 0);
+}
+
+#[tokio::test]
 async fn an_answer_that_breaks_off_is_no_answer() {
     for head in ["content-length: 10", "transfer-encoding: chunked"] {
         let (mut connection, mut upstream) = pair();
@@ -133,7 +150,7 @@ async fn the_rest_of_a_request_goes_on_after_an_early_answer() {
             let body = vec![b'a'; 2 << 20];
             let request = Request::post("/").body(Full::new(Bytes::from(body.clone()))).unwrap();
             upstream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
-            let answer = connection.send(Box::new(request), Added::default()).await.unwrap();
+            let answer = connection.send(Box::new(request), &Added::default()).await.unwrap();
             assert_eq!(answer.status(), StatusCode::OK);
             assert_eq!(rest(&mut connection).await.unwrap(), b"ok");
             assert!(!connection.is_reusable(), "the request is still on its way");
@@ -160,7 +177,7 @@ async fn a_body_that_breaks_off_after_an_early_answer_breaks_the_answer() {
             });
             let body = StreamBody::new(frames).boxed_unsync();
             upstream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nbegun").await.unwrap();
-            assert!(connection.send(Box::new(Request::post("/").body(body).unwrap()), Added::default()).await.is_ok());
+            assert!(connection.send(Box::new(Request::post("/").body(body).unwrap()), &Added::default()).await.is_ok());
             assert!(poll_fn(|context| connection.poll_frame(context)).await.unwrap().is_ok());
             drop(sender);
             let broken = poll_fn(|context| connection.poll_frame(context)).await.unwrap().unwrap_err();
@@ -175,7 +192,7 @@ async fn a_body_is_held_to_its_length() {
         let (mut connection, _upstream) = pair();
         let frames = futures_util::stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"four")))]);
         let request = Request::post("/").header("content-length", length).body(StreamBody::new(frames).boxed_unsync());
-        let none = connection.send(Box::new(request.unwrap()), Added::default()).await.unwrap_err();
+        let none = connection.send(Box::new(request.unwrap()), &Added::default()).await.unwrap_err();
         assert!(matches!(none.fault, Fault::Request), "{length}: {}", none.fault);
     }
 }

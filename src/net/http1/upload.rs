@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
-use http::Request;
+use http::{HeaderMap, Request};
 use http_body::Body;
 use tokio::io::AsyncWrite as _;
 
@@ -52,13 +52,6 @@ where
     /// The request with the head `head`, whose body is framed as that says.
     pub(super) const fn new(head: Vec<u8>, request: Box<Request<B>>, framing: Framing) -> Self {
         Self { front: head, written: 0, touched: false, data: Bytes::new(), back: b"", request, ended: false, framing }
-    }
-
-    /// The room that the head took, empty, for the next one.
-    pub(super) fn into_room(self) -> Vec<u8> {
-        let mut room = self.front;
-        room.clear();
-        room
     }
 
     /// Sends as much as goes; ready when all of it has gone.
@@ -137,11 +130,15 @@ where
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.touched = true;
+            if !std::mem::replace(&mut self.touched, true) {
+                // Nobody asks for these again. What waits for an answer holds as little as it can: the next request finds the room in the
+                // processor's cache.
+                *self.request.headers_mut() = HeaderMap::new();
+            }
             self.advance(written);
         }
         if self.written > 0 && !self.ended {
-            self.front.clear();
+            self.front = Vec::new();
             self.written = 0;
         }
         Poll::Ready(Ok(()))
