@@ -1,5 +1,6 @@
 //! The story of one request, from the listener's hand to the answer.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::header::HOST;
@@ -83,11 +84,12 @@ impl Gate {
         let told = self.access.is_on().then(|| (parts.method.clone(), parts.uri.clone()));
         let (is_head, is_safe) = (parts.method == Method::HEAD, parts.method.is_safe());
         let is_call = is_grpc(&parts.headers);
-        // Boxed, because hyper keeps room for this whole way with every connection that is open, and most of them are idle.
-        let answer = Box::pin(self.answer(&admitted, arrival, &mut record));
-        let answered = match self.plan.request_timeout {
-            None => Some(answer.await),
-            Some(limit) => Box::pin(tokio::time::timeout(limit, answer)).await.ok(),
+        let answered = {
+            let answer = pin!(self.answer(&admitted, arrival, &mut record));
+            match self.plan.request_timeout {
+                None => Some(answer.await),
+                Some(limit) => Box::pin(tokio::time::timeout(limit, answer)).await.ok(),
+            }
         };
         let mut response = answered.unwrap_or_else(|| give_up(&admitted, &record, is_safe));
         if is_head && matches!(response.body(), Body::Own(_)) {

@@ -1,5 +1,6 @@
 //! One visitor's connection: HTTP/1.1 or HTTP/2 over it, request after request, until it ends or is told to.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -16,6 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::oneshot;
 
+use super::clerk::{Abandoned, Counter};
 use super::guard::Guard;
 use super::malformed::is_malformed;
 use super::places::{Place, Share};
@@ -118,8 +120,21 @@ pub async fn serve(
 }
 
 async fn serve_http1(desk: Desk, peer: Peer, wire: TokioIo<Wire>, entry: &Entry, http1: &http1::Builder) {
-    let facts = Rc::new(peer);
     let hints = Arc::clone(wire.inner().hints());
+    let counter = Counter::new();
+    let clerk = pin!(async {
+        loop {
+            let arrival = counter.next().await;
+            let answer = desk.answer(&peer, arrival).await;
+            if hints.are_waiting() {
+                // They came with the answer itself: this is the last moment to write them.
+                tokio::task::yield_now().await;
+            }
+            hints.close();
+            counter.hand_out(answer);
+        }
+    });
+    let clerk = RefCell::new(clerk);
     let service = service_fn(|request: Request<Incoming>| {
         entry.progress().enter(Phase::Busy);
         let mut arrival = Arrival::from(request);
@@ -128,17 +143,9 @@ async fn serve_http1(desk: Desk, peer: Peer, wire: TokioIo<Wire>, entry: &Entry,
             hints.open();
             arrival.visitor_side.takes(Arc::clone(&hints));
         }
-        let (desk, facts, progress) = (desk.clone(), Rc::clone(&facts), Arc::clone(entry.progress()));
-        let hints = Arc::clone(&hints);
-        async move {
-            let response = desk.answer(&facts, arrival).await;
-            if hints.are_waiting() {
-                // They came with the answer itself: this is the last moment to write them.
-                tokio::task::yield_now().await;
-            }
-            hints.close();
-            Ok::<_, Infallible>(response.map(|body| Watched::new(body, Alone(progress))))
-        }
+        let answering = counter.hand_in(arrival, &clerk);
+        let progress = Arc::clone(entry.progress());
+        async move { Ok::<_, Abandoned>(answering?.await.map(|body| Watched::new(body, Alone(progress)))) }
     });
     let mut connection = pin!(http1.serve_connection(wire, service).with_upgrades());
     let mut draining = false;
@@ -189,7 +196,8 @@ async fn serve_http2(desk: Desk, peer: Peer, wire: TokioIo<Wire>, entry: &Entry,
             if malformed {
                 return Err(h2::Error::from(Reason::PROTOCOL_ERROR));
             }
-            let response = desk.answer(&facts, arrival).await;
+            // Boxed, since hyper moves it to a task of the stream's own.
+            let response = Box::pin(desk.answer(&facts, arrival)).await;
             Ok(response.map(|body| Watched::new(body, stream)))
         }
     });

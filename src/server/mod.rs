@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod admin;
 pub mod behind;
+mod clerk;
 pub mod connection;
 pub mod guard;
 pub mod key_watch;
