@@ -31,8 +31,8 @@ use crate::token::purse::Purse;
 pub struct Recognised {
     /// What they showed.
     held: Held,
-    /// An opaque name of the principal for logs.
-    principal_id: String,
+    /// An opaque name of the principal for logs, worked out when the first line is written.
+    principal_id: OnceCell<String>,
     /// When it ends: a session's if its cookie is not renewed.
     ends: Timestamp,
     /// The epoch of ended sessions at which this one was last known not to be among them.
@@ -120,7 +120,7 @@ impl Recognised {
         // this one waits for the refresh here, which writes the cookie anyway.
         let renew_at = due.map_or(wanted, |due| if wanted >= due.earliest { wanted.max(due.at) } else { wanted });
         Self {
-            principal_id: session.principal.id(),
+            principal_id: OnceCell::new(),
             ends: site.ends(&session),
             asked: Cell::new(asked),
             look_again: Cell::new(look_again),
@@ -151,7 +151,7 @@ impl Recognised {
     /// Whoever a bearer token speaks for. Nothing is ever renewed for them.
     pub fn bearer_of(vouched: Vouched, upstreams: usize) -> Self {
         Self {
-            principal_id: vouched.principal.id(),
+            principal_id: OnceCell::new(),
             ends: vouched.until,
             asked: Cell::new(0),
             look_again: Cell::new(Timestamp::from_seconds(u64::MAX)),
@@ -263,7 +263,7 @@ impl Recognised {
 
     /// An opaque name of the principal for logs.
     pub fn principal_id(&self) -> &str {
-        &self.principal_id
+        self.principal_id.get_or_init(|| self.principal().id())
     }
 
     /// What is kept of the tokens for the upstream at `index`.
@@ -279,7 +279,7 @@ impl Recognised {
             if rendered.left_out > 0 {
                 tracing::warn!(
                     request_id,
-                    principal = self.principal_id,
+                    principal = self.principal_id(),
                     left_out = rendered.left_out,
                     "claims that can't be written into their identity header were left out"
                 );

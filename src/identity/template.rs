@@ -216,6 +216,12 @@ pub(super) fn join_names(names: &[Cow<'_, str>], join: &str) -> Option<(String, 
 
 /// `value` as rules 2 and 3 say.
 pub(super) fn encode(value: &str) -> Option<String> {
+    let bytes = value.as_bytes();
+    // Counted, since that looks at many bytes at once; most values have none.
+    let odd = bytes.iter().filter(|byte| !matches!(byte, b' '..=b'$' | b'&'..=b'~')).count();
+    if odd == 0 && bytes.first() != Some(&b' ') && bytes.last() != Some(&b' ') {
+        return Some(value.to_owned());
+    }
     if value.chars().any(char::is_control) {
         return None;
     }

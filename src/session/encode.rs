@@ -1,7 +1,7 @@
 //! A session as bytes and back, small enough for cookies: postcard, folded where that pays.
 //!
 //! ```text
-//! format (1) ‖ 0 ‖ postcard                    as it is
+//! format (1) ‖ 0 ‖ postcard                    as it is, also where it is short
 //! format (1) ‖ 1 ‖ deflate(postcard)           where it is large, and deflate saves an eighth or more of what LZ4 leaves
 //! format (1) ‖ 2 ‖ length (4) ‖ LZ4(postcard)  where that saves an eighth or more
 //! ```
@@ -32,6 +32,8 @@ const DEFLATED: u8 = 1;
 const LZ4: u8 = 2;
 /// Bytes of the length that goes before what LZ4 folded.
 const LENGTH: usize = 4;
+/// What is no longer than this is not folded: a cookie that could be shorter by a line of a header is worth less than the time.
+const SHORT: usize = 256;
 /// What takes no more than this after LZ4 fits one cookie, and is not deflated.
 const SMALL: usize = 2_560;
 /// The most that a session may unfold to: far more than cookies can carry, far less than would hurt.
@@ -51,9 +53,12 @@ pub fn encode(session: &Session) -> Result<Vec<u8>, NotEncodable> {
     if plain.len() > MAX_UNFOLDED {
         return Err(NotEncodable);
     }
+    let as_it_is = [&[FORMAT, PLAIN], plain.as_slice()].concat();
+    if plain.len() <= SHORT {
+        return Ok(as_it_is);
+    }
     let length = u32::try_from(plain.len()).map_err(|_| NotEncodable)?;
     let lz4 = [&[FORMAT, LZ4], length.to_be_bytes().as_slice(), &block::compress(&plain)].concat();
-    let as_it_is = [&[FORMAT, PLAIN], plain.as_slice()].concat();
     let folded = if saves_an_eighth(&lz4, &as_it_is) { lz4 } else { as_it_is };
     if folded.len() <= SMALL {
         return Ok(folded);
@@ -147,6 +152,21 @@ mod tests {
         let bytes = encode(&session).unwrap();
         assert_eq!(bytes[1], PLAIN);
         assert_eq!(decode(&bytes).unwrap(), session);
+    }
+
+    #[test]
+    fn what_is_short_is_left_as_it_is() {
+        let mut session = sample();
+        session.principal.claims.clear();
+        session.principal.groups.clear();
+        session.principal.roles.clear();
+        session.tokens = Tokens::default();
+        for (subject, form) in [(40, PLAIN), (SHORT, LZ4)] {
+            session.principal.subject = "a".repeat(subject);
+            let bytes = encode(&session).unwrap();
+            assert_eq!(bytes[1], form, "{subject}: {}", bytes.len());
+            assert_eq!(decode(&bytes).unwrap(), session);
+        }
     }
 
     #[test]
