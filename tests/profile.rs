@@ -14,6 +14,9 @@ use std::{fs, str};
 const WAY: &[&str] =
     &["forward/send", "gate/handle", "gate/pass", "gate/table", "http/cookie_scan", "server/connection"];
 
+/// Those of them that the compiler writes into their callers as a whole: the profile knows them, and the linker has nothing to put in order.
+const DISSOLVED: &[&str] = &["server/connection"];
+
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
@@ -72,9 +75,9 @@ fn a_build_that_counts_is_not_guided() {
 /// A file that moved is unknown to both from then on, and is built as without them; nothing else would say so.
 #[test]
 fn profile_and_order_know_the_way_of_a_request() {
-    for guide in ["release/portcullis.profdata", "release/portcullis.order"] {
+    for (guide, unknown) in [("release/portcullis.profdata", &[][..]), ("release/portcullis.order", DISSOLVED)] {
         let text = fs::read(here(guide)).expect("what guides builds can be read");
-        for file in WAY {
+        for file in WAY.iter().filter(|file| !unknown.contains(file)) {
             let source = here("src").join(file).with_extension("rs");
             assert!(source.is_file(), "{} is gone: name here what took its place", source.display());
             let name = mangled(file);
